@@ -1,0 +1,26 @@
+"""The table of encoders: a name gives a network with its own preprocessing."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from congener.encoders.base import Encoder, Features, Identity
+from congener.errors import EncoderError, unknown_name
+
+__all__ = ["DEFAULT", "ENCODERS", "Encoder", "Features", "Identity", "load_encoder"]
+
+ENCODERS = {"lite0": "congener.encoders.lite0:Lite0"}
+"""Name -> module:class, imported when it is asked for."""
+
+DEFAULT = "lite0"
+
+
+def load_encoder(name: str = DEFAULT) -> Encoder:
+    """Return the encoder of this name, ready to encode.
+
+    Raises EncoderError for a name that is not in the table, or missing weights.
+    """
+    if name not in ENCODERS:
+        raise EncoderError(unknown_name("encoder", name, sorted(ENCODERS)))
+    module, _, member = ENCODERS[name].partition(":")
+    make: Callable[[], Encoder] = getattr(import_module(module), member)
+    return make()

@@ -1,0 +1,72 @@
+"""Encoder: pixels -> features. Whoever adds a network writes `encode`, and `preprocess` if it differs."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that decides what an encoder's features are; two encoders may share a gallery if equal."""
+
+    name: str
+    weights_sha256: str
+    preprocessing: str
+    precision: str
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.precision}, weights {self.weights_sha256[:12]})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the network says of n images.
+
+    pooled: (n, d) float32, the last feature map averaged over positions, as the network gave it.
+    logits: (n, classes) float32, or None where the network has no classes.
+    """
+
+    pooled: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
+
+
+class Encoder(ABC):
+    """A network with its own preprocessing. Safe to call from several threads."""
+
+    identity: Identity
+    input_side: int = 224
+    """Side in pixels of the square that the network sees."""
+    resized_side: int = 256
+    """Short side in pixels of the whole picture at that scale; the square is cut from its middle."""
+    batch: int = 16
+    """Images to encode at once, where there are many."""
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Resize the short side with an antialiased bicubic, cut the central square.
+
+        Both in one step: only the central square is resampled, so an extreme shape costs no memory.
+
+        image: RGB, any size. Returns (side, side, 3).
+        """
+        side = min(image.size) * self.input_side / self.resized_side
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        square = image.resize(
+            (self.input_side, self.input_side),
+            Image.Resampling.BICUBIC,
+            box=(left, top, left + side, top + side),
+            reducing_gap=3.0,
+        )
+        return np.asarray(square)
+
+    @abstractmethod
+    def encode(self, pixels: NDArray[np.uint8]) -> Features:
+        """pixels: (n, side, side, 3) RGB, as `preprocess` gives them."""

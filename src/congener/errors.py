@@ -1,0 +1,26 @@
+"""What can go wrong, in words for people. Each message is one line that says what to do."""
+
+
+class CongenerError(Exception):
+    """Base of all errors that a user can mend; the CLI prints its message and exits with 2."""
+
+
+class ImageError(CongenerError):
+    """One picture can't be read; the message is the reason, without its path."""
+
+
+class EncoderError(CongenerError):
+    """An encoder is unknown, or its weights are missing or not the expected ones."""
+
+
+class GalleryError(CongenerError):
+    """A gallery can't be opened, or was made by another encoder or format."""
+
+
+class GalleryBusyError(GalleryError):
+    """Another process is writing to the gallery."""
+
+
+def unknown_name(what: str, name: str, valid: list[str]) -> str:
+    """Return the message for a name that is in no table, listing the valid ones."""
+    return f"unknown {what} {name!r}; choose one of: {', '.join(valid)}"

@@ -1,0 +1,325 @@
+"""Find and open images: formats, EXIF turn, RGB, size limits. What can't be read is reported."""
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from congener.errors import ImageError
+
+HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+SUFFIXES = HEIC_SUFFIXES | {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+}
+"""Endings, in lower case, by which a file counts as an image."""
+
+PIXEL_LIMIT = 2**28
+"""More pixels than this (268 million) are taken for a decompression bomb."""
+
+_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An entry with an image suffix."""
+
+    path: str
+    """Relative to the folder walked, / between parts; undecodable bytes as surrogates."""
+    size: int = 0
+    """In bytes."""
+    mtime_ns: int = 0
+    problem: str | None = None
+    """Why it can't be an image, when that shows without opening it."""
+
+
+class Exclusion:
+    """Decides which paths a list of globs leaves out.
+
+    A glob with a / is matched with the whole relative path, one without with any part of it.
+    """
+
+    def __init__(self, globs: Sequence[str]) -> None:
+        """globs: as in `fnmatch`, case-sensitive; * matches / too."""
+        self._whole = [glob.rstrip("/") for glob in globs if "/" in glob.rstrip("/")]
+        self._part = [glob.rstrip("/") for glob in globs if "/" not in glob.rstrip("/")]
+
+    def __call__(self, path: str) -> bool:
+        """Tell whether the path, or a folder that it lies in, is left out."""
+        parts = path.split("/")
+        return any(fnmatchcase(part, glob) for part in parts for glob in self._part) or any(
+            fnmatchcase("/".join(parts[:end]), glob)
+            for end in range(1, len(parts) + 1)
+            for glob in self._whole
+        )
+
+
+def find_images(
+    root: Path, exclude: Sequence[str] = (), skip: Path | None = None
+) -> list[FoundImage]:
+    """Return every entry below root with an image suffix, sorted by path.
+
+    Hidden folders and `skip` (a gallery's own) are left out. Links are followed, each real folder is
+    walked once, where it really lies rather than through a link. A folder that can't be listed is
+    an entry with a problem, whatever its name: what lies in it is unknown, not gone.
+    """
+    left_out = Exclusion(exclude)
+    visited = {_identity(path) for path in (skip,) if path and path.exists()}
+    found: list[FoundImage] = []
+    links: list[str] = []
+    pending = [""]
+    while pending or links:
+        folder = pending.pop() if pending else links.pop(0)
+        for entry in _list_folder(root, folder, visited, found):
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if left_out(path):
+                continue
+            if _is_folder(entry):
+                if not entry.name.startswith("."):
+                    (links if entry.is_symlink() else pending).append(path)
+                else:
+                    continue
+            if os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                found.append(_examine(entry, path))
+        links.sort(key=os.fsencode)
+    return sorted(found, key=lambda image: os.fsencode(image.path))
+
+
+def _list_folder(
+    root: Path, folder: str, visited: set[tuple[int, int]], found: list[FoundImage]
+) -> list[os.DirEntry[str]]:
+    path = root / folder
+    try:
+        identity = _identity(path)
+        if identity in visited:
+            return []
+        visited.add(identity)
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as error:
+        if not folder:
+            raise
+        found.append(FoundImage(folder, problem=f"folder can't be listed: {error.strerror}"))
+        return []
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links, or no permission
+        return False
+
+
+def _examine(entry: os.DirEntry[str], path: str) -> FoundImage:
+    try:
+        status = entry.stat()
+    except OSError as error:
+        broken = entry.is_symlink() and not os.path.exists(entry.path)
+        return FoundImage(path, problem="broken link" if broken else str(error.strerror))
+    problem = _not_a_file(status.st_mode)
+    if not problem and status.st_size == 0:
+        problem = "empty file (0 bytes)"
+    return FoundImage(path, status.st_size, status.st_mtime_ns, problem)
+
+
+def _not_a_file(mode: int) -> str | None:
+    kinds: list[tuple[Callable[[int], bool], str]] = [
+        (stat.S_ISDIR, "a folder, not a file"),
+        (stat.S_ISFIFO, "a pipe (FIFO), not a file"),
+        (stat.S_ISSOCK, "a socket, not a file"),
+        (lambda m: stat.S_ISBLK(m) or stat.S_ISCHR(m), "a device, not a file"),
+    ]
+    return next((name for is_kind, name in kinds if is_kind(mode)), None)
+
+
+def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a regular file for reading, without waiting where a pipe has taken its place.
+
+    Raises ImageError with the reason.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _O_BINARY)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(getattr(error, "strerror", None) or str(error)) from None
+    problem = _not_a_file(os.fstat(descriptor).st_mode)
+    if problem:
+        os.close(descriptor)
+        raise ImageError(problem)
+    return os.fdopen(descriptor, "rb")
+
+
+_O_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def open_image(
+    source: str | os.PathLike[str] | bytes | IO[bytes], target: int | None = None
+) -> Image.Image:
+    """Return the picture as RGB, turned as its EXIF orientation says.
+
+    source: a path, the contents of a file, or a file open for reading.
+    target: the short side in pixels that it will be resized to. A larger JPEG is then decoded at
+    a reduced scale, at least twice the target, which is much faster and looks the same afterwards.
+    Of an animation, the first frame. Raises ImageError with the reason.
+    """
+    if isinstance(source, bytes):
+        return _decode(BytesIO(source), target)
+    if isinstance(source, str | os.PathLike):
+        with open_file(source) as file:
+            return _decode(file, target)
+    return _decode(source, target)
+
+
+def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return an array (height, width), (height, width, 3 or 4) uint8 as an RGB picture.
+
+    Raises ImageError for another shape or dtype.
+    """
+    array = np.asarray(pixels)
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not fits or array.size == 0:
+        raise ImageError(
+            f"an image array must be uint8 (height, width), or (height, width, 3 or 4); "
+            f"this is {array.dtype} {array.shape}"
+        )
+    return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+
+
+def _decode(file: IO[bytes], target: int | None) -> Image.Image:
+    # a decoder given broken or hostile data may raise anything: all of it means "can't be read"
+    try:
+        with _read_header(file) as image:
+            width, height = image.size
+            if width * height > PIXEL_LIMIT:
+                raise ImageError(
+                    f"{width} × {height} pixels: over the limit of {PIXEL_LIMIT // 10**6} million "
+                    "(a decompression bomb?)"
+                )
+            if target:
+                image.draft(None, (2 * target, 2 * target))
+            image.load()
+            return _turn(to_rgb(image), _orientation(image))
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(_unidentified(file)) from None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it") from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"damaged image: {reason}") from None
+
+
+_header_lock = threading.Lock()
+
+
+def _read_header(file: IO[bytes]) -> Image.Image:
+    formats = [*_FORMATS, "HEIF"] if _register_heif() else _FORMATS
+    # Pillow's own bomb check warns or refuses below our limit; it is a global of the process
+    with _header_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@cache
+def _register_heif() -> bool:
+    try:
+        import pi_heif
+    except ImportError:
+        return False
+    pi_heif.register_heif_opener()
+    return True
+
+
+def _unidentified(file: IO[bytes]) -> str:
+    with suppress(OSError, ValueError):
+        file.seek(0)
+        head = file.read(32)
+        if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not _register_heif():
+            return "HEIC needs an extra: pip install 'congener[heic]'"
+    return f"not an image: its content is none of {', '.join(_FORMATS)}, HEIC"
+
+
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # absurd EXIF says nothing of the pixels
+        return 1
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return a loaded picture of any mode as RGB: transparency over white, deep greys rescaled."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _rescale(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    if image.mode in ("CMYK", "LAB"):
+        return _by_profile(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _rescale(image: Image.Image) -> Image.Image:
+    """Deep grey to 8 bits: 16-bit by its full range, others by the range of their values."""
+    values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I") and low >= 0 and high < 65536:
+        low, high = 0.0, 65535.0
+    elif low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    scaled = (values - low) * (255 / max(high - low, 1e-12))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _by_profile(image: Image.Image) -> Image.Image:
+    """CMYK or LAB to sRGB: by the embedded profile where it is sound, else by Pillow's formula."""
+    with suppress(Exception):  # a broken profile says nothing of the pixels
+        if image.mode == "LAB":
+            source = ImageCms.createProfile("LAB")
+        else:
+            source = ImageCms.getOpenProfile(BytesIO(image.info["icc_profile"])).profile
+        profile = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(
+            image, ImageCms.ImageCmsProfile(source), profile, outputMode="RGB"
+        )
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+

@@ -1,0 +1,42 @@
+"""Labels: what kind an image is of, from its folder or from a table, and names to show."""
+
+import csv
+from pathlib import Path
+
+from congener.errors import GalleryError
+
+
+class Labels:
+    """The labels of a gallery's images.
+
+    An image's label is its row in FOLDER/labels.csv (path,label), else the name of its parent folder; one
+    that lies in FOLDER itself has none. Names come from label_names.csv (label,name) in FOLDER or beside it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """folder: the gallery's. Raises GalleryError for a table without its columns."""
+        self._labels = _read_table(folder / "labels.csv", "path", "label")
+        self._names = _read_table(folder.absolute().parent / "label_names.csv", "label", "name")
+        self._names |= _read_table(folder / "label_names.csv", "label", "name")
+
+    def of(self, path: str) -> str | None:
+        """Return the label of an image by its path relative to the folder, / between parts."""
+        parent, _, _ = path.rpartition("/")
+        return self._labels.get(path) or parent.rpartition("/")[2] or None
+
+    def name(self, label: str | None) -> str | None:
+        """Return the name to show for a label; the label itself where no table names it."""
+        return None if label is None else self._names.get(label, label)
+
+
+def _read_table(path: Path, key: str, value: str) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if not {key, value} <= set(rows.fieldnames or ()):
+                raise GalleryError(f"{path} must begin with a line that names its columns: {key},{value}")
+            return {row[key]: row[value] for row in rows if row[key] and row[value]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise GalleryError(f"can't read {path}: {error}") from None

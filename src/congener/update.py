@@ -1,0 +1,308 @@
+"""Bring a gallery's store up to date with its folder.
+
+Each worker thread takes a batch of files through the whole way: read, hash, decode, encode. ONNX Runtime,
+Pillow and hashlib all release Python's lock, so as many workers as cores keep every core busy without one
+waiting for another. This thread alone writes, in the order of the paths, and commits about once a second.
+"""
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from congener.encoders import Encoder
+from congener.errors import GalleryError, ImageError
+from congener.images import Exclusion, FoundImage, find_images, open_file, open_image
+from congener.store import Changes, Row, Store
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files done and the number to do."""
+
+COMMIT_SECONDS = 1.0
+"""What an interruption loses at most, in seconds of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was found and can't be searched."""
+
+    path: str
+    """Relative to the folder."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """What an update did. found = indexed + unchanged + renamed + len(skipped)."""
+
+    found: int
+    """Entries with an image suffix."""
+    indexed: int
+    """Encoded: new, or with new contents."""
+    unchanged: int
+    renamed: int
+    """Known by their contents under another path: renamed, moved or copied."""
+    removed: int
+    """Dropped from the gallery because their file is gone, or excluded now."""
+    skipped: tuple[Skipped, ...]
+    images: int
+    """Searchable afterwards."""
+    missing: int
+    """Files gone, yet kept in the gallery: so many that a drive may be absent."""
+    seconds: float
+    """The whole run, loading the encoder included."""
+    encoder: str
+
+    @property
+    def images_per_second(self) -> float:
+        """indexed / seconds."""
+        return self.indexed / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return asdict(self) | {
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+            "images_per_second": self.images_per_second,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A file that was read: its content's hash, and what became of it."""
+
+    image: FoundImage
+    content: bytes = b""
+    known: tuple[int, int] | None = None
+    """Slot and checksum of the same content, seen before."""
+    feature: NDArray[np.float32] | None = None
+    problem: str | None = None
+
+
+def update_store(
+    store: Store,
+    folder: Path,
+    encoder: Encoder,
+    *,
+    exclude: Sequence[str] = (),
+    prune: bool = False,
+    progress: Progress | None = None,
+) -> UpdateReport:
+    """Index what is new or changed in the folder, drop what is gone.
+
+    Raises GalleryBusyError when another process writes, GalleryError when the folder is missing.
+    """
+    started = time.perf_counter()
+    if not folder.is_dir() and not prune:
+        raise GalleryError(
+            f"the folder {folder} is missing; its {len(store)} images stay in the gallery "
+            "(--prune removes them)"
+        )
+    with store.writing():
+        exclude = sorted({*store.get("exclude"), *exclude})
+        store.set("exclude", exclude)
+        found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
+        update = _Update(store, found)
+        todo = update.todo()
+        for number, reading in enumerate(read_all(folder, todo, encoder, update.slots), 1):
+            update.take(reading)
+            if progress:
+                progress(number, len(todo))
+        update.finish(Exclusion(exclude), prune)
+        store.compact()
+    return update.report(time.perf_counter() - started, encoder)
+
+
+def workers() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_all(
+    folder: Path,
+    images: Iterable[FoundImage],
+    encoder: Encoder,
+    slots: dict[bytes, tuple[int, int]],
+) -> Iterator[Reading]:
+    """Yield what became of each file, in order, from as many threads as there are cores.
+
+    slots: content -> slot and checksum, of contents that need no encoding; may grow meanwhile.
+    """
+    rest = iter(images)
+    with ThreadPoolExecutor(workers(), "congener") as pool:
+        pending: deque[Future[list[Reading]]] = deque()
+        try:
+            while True:
+                while len(pending) <= 2 * workers() and (batch := list(islice(rest, encoder.batch))):
+                    pending.append(pool.submit(read_batch, folder, batch, encoder, slots))
+                if not pending:
+                    return
+                yield from pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_batch(
+    folder: Path,
+    images: Sequence[FoundImage],
+    encoder: Encoder,
+    slots: dict[bytes, tuple[int, int]],
+) -> list[Reading]:
+    """Read, hash, decode and encode a few files."""
+    readings: list[Reading] = []
+    pixels: list[NDArray[np.uint8]] = []
+    positions: list[int] = []
+    for image in images:
+        reading, square = read_file(folder, image, encoder, slots)
+        if square is not None:
+            positions.append(len(readings))
+            pixels.append(square)
+        readings.append(reading)
+    if pixels:
+        for position, feature in zip(positions, encode(encoder, pixels), strict=True):
+            if np.isfinite(feature.astype(np.float16)).all():
+                readings[position] = replace(readings[position], feature=feature)
+            else:
+                problem = "the encoder gave no finite feature"
+                readings[position] = Reading(images[position], problem=problem)
+    return readings
+
+
+def encode(encoder: Encoder, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Return the pooled features of preprocessed pictures."""
+    return encoder.encode(np.stack(pixels)).pooled
+
+
+def read_file(
+    folder: Path,
+    image: FoundImage,
+    encoder: Encoder,
+    slots: dict[bytes, tuple[int, int]],
+) -> tuple[Reading, NDArray[np.uint8] | None]:
+    """Read a file; return its pixels too, unless its content is known."""
+    if image.problem:
+        return Reading(image, problem=image.problem), None
+    try:
+        with open_file(folder / image.path) as file:
+            content = hashlib.file_digest(file, "sha256").digest()
+            if known := slots.get(content):
+                return Reading(image, content, known), None
+            file.seek(0)
+            pixels = encoder.preprocess(open_image(file, encoder.resized_side))
+            status = os.fstat(file.fileno())
+    except ImageError as error:
+        return Reading(image, problem=str(error)), None
+    except OSError as error:
+        return Reading(image, problem=f"can't be read: {error.strerror}"), None
+    if (status.st_size, status.st_mtime_ns) != (image.size, image.mtime_ns):
+        return Reading(image, problem="changed while it was read: run again"), None
+    return Reading(image, content), pixels
+
+
+class _Update:
+    """One run: what is known, what was found, and the changes that follow."""
+
+    def __init__(self, store: Store, found: Sequence[FoundImage]) -> None:
+        self._store = store
+        self._found = found
+        self._rows = {row.path: row for row in store.rows()}
+        self.slots = {row.content: (row.slot, row.checksum) for row in self._rows.values()}
+        paths = {image.path for image in found}
+        self._gone = {path: row for path, row in self._rows.items() if path not in paths}
+        self._gone_by_content: dict[bytes, list[Row]] = {}
+        for row in reversed(self._gone.values()):
+            self._gone_by_content.setdefault(row.content, []).append(row)
+        self._pending: list[Reading] = []
+        self._committed = time.monotonic()
+        self._indexed = self._renamed = self._removed = self._missing = 0
+        self._skipped: list[Skipped] = []
+
+    def todo(self) -> list[FoundImage]:
+        """Return the images that must be looked at."""
+        return [image for image in self._found if not self._is_unchanged(image)]
+
+    def _is_unchanged(self, image: FoundImage) -> bool:
+        row = self._rows.get(image.path)
+        seen = (row.size, row.mtime_ns) if row else None
+        return seen == (image.size, image.mtime_ns) and not image.problem
+
+    def take(self, reading: Reading) -> None:
+        """Note what was read; commit when it is time."""
+        self._pending.append(reading)
+        if time.monotonic() - self._committed > COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make what was noted lasting."""
+        with self._store.transaction() as changes:
+            for reading in self._pending:
+                self._apply(reading, changes)
+        self._pending.clear()
+        self._committed = time.monotonic()
+
+    def _apply(self, reading: Reading, changes: Changes) -> None:
+        image = reading.image
+        row = self._rows.get(image.path)
+        if reading.problem:
+            self._skipped.append(Skipped(image.path, reading.problem))
+            if row:  # what was indexed is no longer there
+                changes.delete([row.id])
+            return
+        known = reading.known or self.slots.get(reading.content)
+        if known is None:
+            assert reading.feature is not None
+            known = changes.append(reading.feature)
+            self.slots[reading.content] = known
+            self._indexed += 1
+        elif not (row and row.content == reading.content):  # else touched, with the same content
+            self._renamed += 1
+            row = row or self._moved(reading.content)
+        id = row.id if row else 0
+        changes.put(Row(id, image.path, image.size, image.mtime_ns, reading.content, *known))
+
+    def _moved(self, content: bytes) -> Row | None:
+        """Return the row of a file that is gone and had this content: it was renamed."""
+        rows = self._gone_by_content.get(content)
+        return self._gone.pop(rows.pop().path) if rows else None
+
+    def finish(self, excluded: Exclusion, prune: bool) -> None:
+        """Commit the rest, and drop what is gone, unless it is suspiciously much."""
+        self.commit()
+        unlisted = tuple(f"{image.path}/" for image in self._found if image.problem)
+        left_out = {path for path in self._gone if excluded(path)}
+        missing = {
+            path for path in self._gone.keys() - left_out if prune or not path.startswith(unlisted)
+        }
+        if len(missing) > (len(self._rows) - len(left_out)) / 2 and not prune:
+            self._missing = len(missing)
+            missing = set()
+        dropped = [self._gone[path].id for path in left_out | missing]
+        with self._store.transaction() as changes:
+            changes.delete(dropped)
+        self._removed = len(dropped)
+
+    def report(self, seconds: float, encoder: Encoder) -> UpdateReport:
+        """Return the counts."""
+        handled = self._indexed + self._renamed + len(self._skipped)
+        return UpdateReport(
+            found=len(self._found),
+            indexed=self._indexed,
+            unchanged=len(self._found) - handled,
+            renamed=self._renamed,
+            removed=self._removed,
+            skipped=tuple(self._skipped),
+            images=len(self._store),
+            missing=self._missing,
+            seconds=seconds,
+            encoder=encoder.identity.name,
+        )
