@@ -9,6 +9,7 @@ def pooled(features: NDArray[np.floating]) -> NDArray[np.float32]:
 
     features: (n, d). Returns (n, d) float32. A vector of zeros stays one: it is like nothing.
     """
-    embeddings = np.asarray(features, np.float32)
+    embeddings = np.array(features, np.float32)
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.maximum(lengths, np.finfo(np.float32).tiny)
+    embeddings /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    return embeddings

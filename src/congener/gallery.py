@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +43,10 @@ class GalleryInfo:
     bytes: int
     """On disk."""
     exclude: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return asdict(self)
 
 
 class Gallery:
@@ -113,28 +117,32 @@ class Gallery:
     ) -> None:
         self.close()
 
+    @property
+    def excluded(self) -> list[str]:
+        """The globs of paths that updates leave out."""
+        excluded: list[str] = self._store.get("exclude") if self._store else []
+        return excluded
+
     def __len__(self) -> int:
         return len(self._store) if self._store else 0
 
     def update(
         self,
         *,
-        exclude: Sequence[str] = (),
+        exclude: Sequence[str] | None = None,
         prune: bool = False,
         progress: Progress | None = None,
     ) -> UpdateReport:
         """Index what is new or changed in the folder, drop what is gone; committed as it goes.
 
-        exclude: globs of paths to leave out, remembered from then on; prune: remove images whose files are
-        gone even when these are more than half, or the folder is missing; progress: called with the
-        numbers of files done and to do.
+        exclude: globs of paths to leave out, remembered for later updates; by default those remembered.
+        prune: remove images whose files are gone even when these are more than half, or the folder is
+        missing. progress: called with the numbers of files done and to do.
         """
         if not Store.exists(self.store_folder):
             Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
         store = self._open_store()
-        return update_store(
-            store, self.folder, self.encoder, exclude=exclude, prune=prune, progress=progress
-        )
+        return update_store(store, self.folder, self.encoder, exclude=exclude, prune=prune, progress=progress)
 
     def search(self, query: Query, k: int = 10, *, include_self: bool = False) -> Results:
         """Return the k images most alike, best first.
@@ -162,25 +170,23 @@ class Gallery:
         )
 
     def embed(self, query: Query) -> NDArray[np.float32]:
-        """Return the query's embedding (d,), L2-normalised."""
+        """Return the query's embedding (1, d), L2-normalised."""
         if isinstance(query, int):
-            return self._embed_member(query)
+            return codes.pooled(self._open_store().feature(self._row(query))[None])
         image = _open_query(query, self.encoder.resized_side)
-        features = self.encoder.encode(self.encoder.preprocess(image)[None])
-        return codes.pooled(features.pooled)[0]
+        return codes.pooled(self.encoder.encode(self.encoder.preprocess(image)[None]).pooled)
 
-    def _embed_member(self, id: int) -> NDArray[np.float32]:
-        ids, features = self._open_store().features()
-        position = int(np.searchsorted(ids, id))
-        if position == len(ids) or ids[position] != id:
+    def _row(self, id: int) -> Row:
+        row = self._open_store().find(id=id)
+        if row is None:
             raise GalleryError(f"no image of {self.folder} has the id {id}")
-        return codes.pooled(features[position][None])[0]
+        return row
 
     def member(self, query: Query) -> Row | None:
         """Return the catalogue's row of a query that is an image of the gallery, by path or id."""
         store = self._open_store()
         if isinstance(query, int):
-            return store.find(id=query)
+            return self._row(query)
         if not isinstance(query, str | os.PathLike):
             return None
         path = os.fspath(query)
@@ -207,24 +213,20 @@ class Gallery:
     def nearest(self, embedding: NDArray[np.float32], k: int, without: Row | None) -> list[Hit]:
         """Return the k nearest of the gallery, without one of its images; verified, best first."""
         store = self._open_store()
-        scores, ids = self.index().search(embedding[None], k + 1)
+        scores, ids = self.index().search(embedding, k + 1)
         hits: list[Hit] = []
         labels = Labels(self.folder)
         for score, id in zip(scores[0].tolist(), ids[0].tolist(), strict=True):
             row = store.find(id=id)
             if row is None or (without is not None and id == without.id):
                 continue
-            store.verify(row)
+            store.feature(row)  # raises when it is damaged
             label = labels.of(row.path)
-            hits.append(
-                Hit(len(hits) + 1, score, id, row.path, label, labels.name(label), self.folder)
-            )
+            hits.append(Hit(len(hits) + 1, score, id, row.path, label, labels.name(label), self.folder))
         return hits[:k]
 
 
-def search(
-    galleries: Sequence[Gallery], query: Query, k: int = 10, *, include_self: bool = False
-) -> Results:
+def search(galleries: Sequence[Gallery], query: Query, k: int = 10, *, include_self: bool = False) -> Results:
     """Ask several galleries at once; see `Gallery.search`. They must share an encoder."""
     if k < 1:
         raise GalleryError(f"k must be at least 1, not {k}")

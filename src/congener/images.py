@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -74,9 +74,7 @@ class Exclusion:
         )
 
 
-def find_images(
-    root: Path, exclude: Sequence[str] = (), skip: Path | None = None
-) -> list[FoundImage]:
+def find_images(root: Path, exclude: Sequence[str] = (), skip: Path | None = None) -> list[FoundImage]:
     """Return every entry below root with an image suffix, sorted by path.
 
     Hidden folders and `skip` (a gallery's own) are left out. Links are followed, each real folder is
@@ -157,7 +155,7 @@ def _not_a_file(mode: int) -> str | None:
     return next((name for is_kind, name in kinds if is_kind(mode)), None)
 
 
-def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
+def open_file(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a regular file for reading, without waiting where a pipe has taken its place.
 
     Raises ImageError with the reason.
@@ -176,9 +174,7 @@ def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
 _O_BINARY = getattr(os, "O_BINARY", 0)
 
 
-def open_image(
-    source: str | os.PathLike[str] | bytes | IO[bytes], target: int | None = None
-) -> Image.Image:
+def open_image(source: str | os.PathLike[str] | bytes | IO[bytes], target: int | None = None) -> Image.Image:
     """Return the picture as RGB, turned as its EXIF orientation says.
 
     source: a path, the contents of a file, or a file open for reading.
@@ -321,5 +317,3 @@ def _by_profile(image: Image.Image) -> Image.Image:
         if converted is not None:
             return converted
     return image.convert("RGB")
-
-

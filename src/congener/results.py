@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -50,7 +51,7 @@ class Results(Sequence[Hit]):
         scores = [hit.score for hit in self._hits]
         if not all(map(math.isfinite, scores)):
             raise ValueError("scores must be finite")
-        if any(a < b for a, b in zip(scores, scores[1:], strict=False)):
+        if any(a < b for a, b in pairwise(scores)):
             raise ValueError("scores must fall, or stay, from rank to rank")
 
     @overload

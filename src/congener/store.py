@@ -84,7 +84,7 @@ class Store:
         """
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            db = _connect(folder, write=True)
+            db = _connect(folder)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("BEGIN IMMEDIATE")
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
@@ -98,10 +98,10 @@ class Store:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path, *, write: bool = True) -> Self:
+    def open(cls, folder: Path) -> Self:
         """Open a gallery. Raises GalleryError with what is wrong and what to do."""
         with explained(folder):
-            db = _connect(folder, write)
+            db = _connect(folder)
             row = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             version = json.loads(row[0]) if row else None
             if version != FORMAT_VERSION:
@@ -177,14 +177,15 @@ class Store:
         in_order = bool((slots == np.arange(len(slots))).all())
         return ids, matrix[: len(slots)] if in_order else matrix[slots]
 
-    def verify(self, row: Row) -> None:
-        """Raise GalleryError unless the image's feature is the one that was written."""
-        feature = self._matrix(row.slot + 1)[row.slot]
+    def feature(self, row: Row) -> NDArray[np.float16]:
+        """Return an image's pooled feature (d,). Raises GalleryError unless it is what was written."""
+        feature: NDArray[np.float16] = self._matrix(row.slot + 1)[row.slot]
         if zlib.crc32(feature.tobytes()) != row.checksum:
             raise GalleryError(
                 f"the gallery {self.folder} is damaged: the feature of {row.path} is not the one "
                 "that was written; delete that folder and index again"
             )
+        return feature
 
     # changes: inside `writing`, in one or more `transaction`s
 
@@ -336,11 +337,11 @@ def _row(values: Sequence[Any]) -> Row:
     return Row(values[0], os.fsdecode(values[1]), *values[2:])
 
 
-def _connect(folder: Path, write: bool) -> sqlite3.Connection:
+def _connect(folder: Path) -> sqlite3.Connection:
     uri = (folder / _CATALOGUE).absolute().as_uri()
-    if not write:
-        # on a read-only disk SQLite can't make the files of its log: read the catalogue as it lies
-        uri += "?mode=ro" if os.access(folder, os.W_OK) else "?mode=ro&immutable=1"
+    if not os.access(folder, os.W_OK):
+        # SQLite can't make the files of its log there: read the catalogue as it lies
+        uri += "?mode=ro&immutable=1"
     db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous = FULL")
     return db

@@ -92,7 +92,7 @@ def update_store(
     folder: Path,
     encoder: Encoder,
     *,
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] | None = None,
     prune: bool = False,
     progress: Progress | None = None,
 ) -> UpdateReport:
@@ -107,8 +107,10 @@ def update_store(
             "(--prune removes them)"
         )
     with store.writing():
-        exclude = sorted({*store.get("exclude"), *exclude})
-        store.set("exclude", exclude)
+        if exclude is None:
+            exclude = store.get("exclude")
+        else:
+            store.set("exclude", list(exclude))
         found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
         update = _Update(store, found)
         todo = update.todo()
@@ -280,9 +282,7 @@ class _Update:
         self.commit()
         unlisted = tuple(f"{image.path}/" for image in self._found if image.problem)
         left_out = {path for path in self._gone if excluded(path)}
-        missing = {
-            path for path in self._gone.keys() - left_out if prune or not path.startswith(unlisted)
-        }
+        missing = {path for path in self._gone.keys() - left_out if prune or not path.startswith(unlisted)}
         if len(missing) > (len(self._rows) - len(left_out)) / 2 and not prune:
             self._missing = len(missing)
             missing = set()

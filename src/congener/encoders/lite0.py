@@ -224,9 +224,7 @@ class _Graph:
             y = self.convolve(y, f"{name}.expand", *expand, side=side)
         depthwise = fold(weights, f"{name}._depthwise_conv", f"{name}._bn1")
         group = len(depthwise[0])
-        y = self.convolve(
-            y, f"{name}.depthwise", *depthwise, side=side, stride=stride, group=group
-        )
+        y = self.convolve(y, f"{name}.depthwise", *depthwise, side=side, stride=stride, group=group)
         project = fold(weights, f"{name}._project_conv", f"{name}._bn2")
         y = self.convolve(y, f"{name}.project", *project, side=side // stride, relu6=False)
         if not skip:

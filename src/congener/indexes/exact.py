@@ -50,17 +50,14 @@ class ExactIndex(Index):
         k = min(k, len(ids))
         rows = max(1, _BLOCK // max(len(ids), 1))
         found = [
-            _top(queries[start : start + rows] @ embeddings.T, k)
-            for start in range(0, len(queries), rows)
+            _top(queries[start : start + rows] @ embeddings.T, k) for start in range(0, len(queries), rows)
         ]
         scores = np.concatenate([s for s, _ in found]) if found else np.empty((0, k), np.float32)
         columns = np.concatenate([c for _, c in found]) if found else np.empty((0, k), np.int64)
         return Neighbours(scores, ids[columns])
 
 
-def _top(
-    scores: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _top(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the k best scores of each row and their columns; equal scores by column."""
     columns = np.empty((len(scores), k), np.int64)
     for row, columns_of_row in zip(scores, columns, strict=True):

@@ -1,0 +1,5 @@
+"""python -m congener."""
+
+from congener.cli import main
+
+main()

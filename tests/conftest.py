@@ -1,0 +1,85 @@
+"""What several test files share: a fake encoder, pictures of one colour, the real photos."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from congener.encoders import Encoder, Features, Identity
+
+
+class MeanColour(Encoder):
+    """Its feature is the mean colour (red, green, blue), each 0 to 1: computed in one's head."""
+
+    identity = Identity("mean-colour", "0" * 64, "none", "float32", 3)
+    input_side = 8
+    resized_side = 8
+    batch = 4
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def encode(self, pixels: NDArray[np.uint8]) -> Features:
+        self.encoded += len(pixels)
+        return Features((pixels.mean(axis=(1, 2)) / 255).astype(np.float32), None)
+
+
+@pytest.fixture
+def encoder() -> MeanColour:
+    return MeanColour()
+
+
+def plain(colour: str | tuple[int, int, int], size: tuple[int, int] = (12, 12)) -> Image.Image:
+    """Return a picture of one colour."""
+    return Image.new("RGB", size, colour)
+
+
+def write(path: Path, colour: str | tuple[int, int, int]) -> Path:
+    """Write a picture of one colour; PNG, so that the colour is exact."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain(colour).save(path, "PNG")
+    return path
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """A folder of five pictures in three kinds."""
+    folder = tmp_path / "colours"
+    write(folder / "warm/red.png", "red")
+    write(folder / "warm/orange.png", (255, 128, 0))
+    write(folder / "cold/blue.png", "blue")
+    write(folder / "cold/cyan.png", "cyan")
+    write(folder / "green.png", "lime")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Build models into a folder of the test run's own, not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONGENER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def cabinet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Painted specimens, four of each kind."""
+    from congener.cabinet import paint_cabinet
+
+    folder = tmp_path_factory.mktemp("painted") / "cabinet"
+    paint_cabinet(folder, specimens=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photos; tests that need it are skipped where it is absent."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("CONGENER_DATA") or root.parent / "shared" / "data")
+    if not (folder / "animals100").is_dir():
+        pytest.skip(f"no photos at {folder}: set CONGENER_DATA to the folder that holds animals100")
+    return folder
