@@ -24,8 +24,8 @@ SUFFIXES = HEIC_SUFFIXES | {
 }
 """Endings, in lower case, by which a file counts as an image."""
 
-PIXEL_LIMIT = 2**28
-"""More pixels than this (268 million) are taken for a decompression bomb."""
+PIXEL_LIMIT = 200_000_000
+"""More pixels than this are taken for a decompression bomb. The largest phone cameras have 200 million."""
 
 _FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 _TURNS = {
@@ -218,7 +218,8 @@ def _decode(file: IO[bytes], target: int | None) -> Image.Image:
             if target:
                 image.draft(None, (2 * target, 2 * target))
             image.load()
-            return _turn(to_rgb(image), _orientation(image))
+            orientation = _orientation(image)
+            return _turn(to_rgb(_reduce(image, target)), orientation)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -228,6 +229,16 @@ def _decode(file: IO[bytes], target: int | None) -> Image.Image:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"damaged image: {reason}") from None
+
+
+def _reduce(image: Image.Image, target: int | None) -> Image.Image:
+    """Shrink a picture much larger than its target, before steps that would copy all of it."""
+    factor = min(image.size) // (2 * target) if target else 1
+    if factor < 2:
+        return image
+    if image.mode in ("1", "P", "PA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return image if image.mode.startswith("I;16") else image.reduce(factor)
 
 
 _header_lock = threading.Lock()

@@ -1,0 +1,389 @@
+import os
+import struct
+import threading
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops, ImageCms, ImageStat
+
+from congener.errors import ImageError
+from congener.images import PIXEL_LIMIT, SUFFIXES, FoundImage, find_images, from_array, open_image
+
+from .conftest import plain, write
+
+FORMATS = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "AVIF": ".avif",
+}
+
+
+def found(root: Path, *exclude: str) -> list[str]:
+    return [image.path for image in find_images(root, exclude)]
+
+
+def problems(root: Path) -> dict[str, str | None]:
+    return {image.path: image.problem for image in find_images(root)}
+
+
+def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def colour(image: Image.Image) -> tuple[int, ...]:
+    """Return the mean colour, rounded."""
+    return tuple(round(value) for value in ImageStat.Stat(image).mean)
+
+
+def scene(size: tuple[int, int] = (300, 200)) -> Image.Image:
+    """Return a picture whose four corners differ."""
+    y, x = np.mgrid[0 : size[1], 0 : size[0]]
+    channels = [255 * x / size[0], 255 * y / size[1], 255 * (x + y < sum(size) / 3)]
+    return Image.fromarray(np.uint8(np.stack(channels, axis=-1)))
+
+
+# the walk
+
+
+def test_every_entry_with_an_image_suffix_is_found_in_order(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "sub/c.WebP", "sub/deep/d.tiff", "a.d/e.jpeg", "notes.txt", "jpg", ".jpg"):
+        write(tmp_path / name, "red")
+    assert found(tmp_path) == ["a.d/e.jpeg", "a.png", "b.JPG", "sub/c.WebP", "sub/deep/d.tiff"]
+
+
+def test_size_and_time_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", "red")
+    status = path.stat()
+    assert find_images(tmp_path) == [FoundImage("a.png", status.st_size, status.st_mtime_ns)]
+
+
+def test_hidden_folders_and_the_gallerys_own_are_left_out(tmp_path: Path) -> None:
+    for name in (".trash/a.png", "store/b.png", "c.png", ".hidden.png"):
+        write(tmp_path / name, "red")
+    images = find_images(tmp_path, skip=tmp_path / "store")
+    assert [image.path for image in images] == [".hidden.png", "c.png"]
+
+
+def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    target = write(tmp_path / "elsewhere/a.png", "red")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/link.png").symlink_to(target)
+    assert problems(tmp_path / "photos") == {"link.png": None}
+
+
+def test_each_real_folder_is_walked_once_where_it_lies(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    write(root / "z-real/a.png", "red")
+    write(tmp_path / "outside/b.png", "red")
+    (root / "a-link").symlink_to(root / "z-real")
+    (root / "loop").symlink_to(root)
+    (root / "out-1").symlink_to(tmp_path / "outside")
+    (root / "out-2").symlink_to(tmp_path / "outside")
+    assert found(root) == ["out-1/b.png", "z-real/a.png"]
+
+
+def test_odd_entries_are_found_with_their_problem(tmp_path: Path) -> None:
+    (tmp_path / "folder.jpg").mkdir()
+    write(tmp_path / "folder.jpg/inside.png", "red")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.gif").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "round.gif").symlink_to(tmp_path / "round.gif")
+    (tmp_path / "empty.bmp").touch()
+    seen = problems(tmp_path)
+    assert seen.pop("folder.jpg/inside.png") is None
+    assert seen.keys() == {"folder.jpg", "pipe.png", "gone.gif", "round.gif", "empty.bmp"}
+    for name, word in {
+        "folder.jpg": "folder",
+        "pipe.png": "pipe",
+        "gone.gif": "link",
+        "empty.bmp": "empty",
+    }.items():
+        assert word in str(seen[name])
+    assert seen["round.gif"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
+    write(tmp_path / "locked/a.png", "red")
+    (tmp_path / "locked").chmod(0)
+    try:
+        assert "can't be listed" in str(problems(tmp_path)["locked"])
+    finally:
+        (tmp_path / "locked").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("glob", "left"),
+    [
+        ("*.png", ["a/c.jpg", "b/a/d.jpg"]),
+        ("a", ["b/e.png"]),
+        ("a/*", ["b/a/d.jpg", "b/e.png"]),
+        ("b/", ["a/a.png", "a/c.jpg"]),
+        ("b/a", ["a/a.png", "a/c.jpg", "b/e.png"]),
+    ],
+)
+def test_globs_leave_out_names_folders_or_paths(tmp_path: Path, glob: str, left: list[str]) -> None:
+    for name in ("a/a.png", "a/c.jpg", "b/a/d.jpg", "b/e.png"):
+        write(tmp_path / name, "red")
+    assert found(tmp_path, glob) == left
+
+
+def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
+    names = ["Käfer.png", "蝶.png", "new\nline.png", os.fsdecode(b"\xff\xfe.png")]
+    for name in names:
+        write(tmp_path / name, "red")
+    assert sorted(found(tmp_path)) == sorted(names)
+
+
+# formats
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_format_opens_as_rgb(tmp_path: Path, format: str) -> None:
+    path = tmp_path / f"picture{FORMATS[format]}"
+    plain((200, 30, 40), (64, 48)).save(path, format)
+    picture = open_image(path)
+    assert picture.mode == "RGB"
+    assert picture.size == (64, 48)
+    assert colour(picture) == pytest.approx((200, 30, 40), abs=6)
+    assert path.suffix in SUFFIXES
+
+
+def test_heic_opens(heic: bytes) -> None:
+    picture = open_image(heic)
+    assert picture.mode == "RGB"
+    assert picture.size == (64, 48)
+    assert colour(picture) == pytest.approx((200, 30, 40), abs=8)
+
+
+def test_heic_without_its_extra_names_it(heic: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("congener.images._register_heif", lambda: False)
+    with pytest.raises(ImageError, match=r"congener\[heic\]"):
+        open_image(heic)
+
+
+@pytest.fixture(scope="session")
+def heic() -> bytes:
+    path = Path(__file__).parent / "data/red.heic"
+    return path.read_bytes()
+
+
+def test_the_contents_count_not_the_suffix(tmp_path: Path) -> None:
+    plain("blue").save(tmp_path / "really-a-png.jpg", "PNG")
+    assert colour(open_image(tmp_path / "really-a-png.jpg")) == (0, 0, 255)
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    frames = [plain("red"), plain("blue")]
+    gif = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert colour(open_image(gif)) == pytest.approx((255, 0, 0), abs=2)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
+    upright = scene()
+    # what a camera held that way would store: the inverse of the turn that EXIF asks for
+    stored = {
+        1: upright,
+        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: upright.transpose(Image.Transpose.ROTATE_180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: upright.transpose(Image.Transpose.ROTATE_90),
+        7: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: upright.transpose(Image.Transpose.ROTATE_270),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = open_image(encoded(stored, format, exif=exif))
+    assert picture.size == upright.size
+    difference = ImageStat.Stat(ImageChops.difference(picture, upright)).mean
+    assert max(difference) < 4
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's; the command line silences it
+def test_absurd_exif_is_no_reason_to_skip() -> None:
+    for exif in (b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"):
+        assert open_image(encoded(plain("red"), "JPEG", exif=exif)).size == (12, 12)
+
+
+# modes
+
+
+def test_16_bit_grey_keeps_its_shades() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, axis=0)
+    for format in ("PNG", "TIFF"):
+        picture = open_image(encoded(Image.fromarray(ramp), format))
+        assert np.asarray(picture)[0, :, 0] == pytest.approx(np.arange(256), abs=1)
+
+
+def test_float_and_32_bit_grey_keep_their_shades() -> None:
+    ramp = np.linspace(0, 1, 256)[None].repeat(4, axis=0)
+    for values in (
+        ramp.astype(np.float32),
+        (ramp * 900 - 30).astype(np.float32),
+        (ramp * 2e6).astype(np.int32),
+    ):
+        picture = open_image(encoded(Image.fromarray(values), "TIFF"))
+        assert np.asarray(picture)[0, :, 0] == pytest.approx(np.arange(256), abs=1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
+def test_transparency_is_shown_over_white(mode: str) -> None:
+    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    picture = encoded(clear.convert(mode), "TIFF" if mode == "PA" else "PNG") if mode != "P" else _palette()
+    assert colour(open_image(picture)) == (255, 255, 255)
+
+
+def _palette() -> bytes:
+    picture = Image.new("P", (8, 8), 3)
+    picture.putpalette([0, 0, 0] * 4)
+    return encoded(picture, "PNG", transparency=3)
+
+
+def test_half_transparency_is_mixed_with_white() -> None:
+    picture = open_image(encoded(Image.new("RGBA", (8, 8), (255, 0, 0, 128)), "PNG"))
+    assert colour(picture) == pytest.approx((255, 127, 127), abs=1)
+
+
+def test_a_palette_gives_its_colours() -> None:
+    assert colour(open_image(encoded(plain((10, 200, 90)).quantize(4), "PNG"))) == (10, 200, 90)
+
+
+def test_cmyk_gives_its_colours() -> None:
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    assert colour(open_image(encoded(red, "JPEG"))) == pytest.approx((255, 0, 0), abs=6)
+    broken = encoded(red, "JPEG", icc_profile=b"no profile")
+    assert colour(open_image(broken)) == pytest.approx((255, 0, 0), abs=6)
+
+
+def test_lab_gives_its_colours() -> None:
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(plain((120, 160, 90)), *profiles, outputMode="LAB")
+    assert lab is not None
+    assert colour(open_image(encoded(lab, "TIFF"))) == pytest.approx((120, 160, 90), abs=6)
+
+
+def test_arrays_are_pictures() -> None:
+    assert colour(from_array(np.full((4, 5, 3), (1, 2, 3), np.uint8))) == (1, 2, 3)
+    assert colour(from_array(np.full((4, 5), 9, np.uint8))) == (9, 9, 9)
+    assert colour(from_array(np.zeros((4, 5, 4), np.uint8))) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 5, 2), np.uint8), np.zeros((4, 5, 3)), np.zeros((0, 5), np.uint8)]
+)
+def test_other_arrays_are_refused(array: Any) -> None:
+    with pytest.raises(ImageError, match="must be uint8"):
+        from_array(array)
+
+
+# reduced scale
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_large_picture_is_reduced_to_no_less_than_twice_the_target(format: str) -> None:
+    large = scene((3000, 2000))
+    reduced = open_image(encoded(large, format), 128)
+    assert 256 <= min(reduced.size) <= 512
+    assert reduced.width / reduced.height == pytest.approx(1.5, abs=0.02)
+    assert np.asarray(reduced.resize((30, 20))) == pytest.approx(np.asarray(large.resize((30, 20))), abs=6)
+
+
+def test_without_a_target_every_pixel_is_there() -> None:
+    assert open_image(encoded(scene((1500, 1000)), "JPEG")).size == (1500, 1000)
+
+
+# what can't be read
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def test_a_bomb_is_refused_by_its_header() -> None:
+    with pytest.raises(ImageError, match=r"30000 × 30000 pixels: over the limit of 200 million"):
+        open_image(png_header(30000, 30000))
+
+
+def test_pillows_own_limit_stays_as_it_was() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    open_image(encoded(plain("red"), "PNG"))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_picture_under_the_limit_is_opened_where_pillow_would_warn() -> None:
+    side = int((Image.MAX_IMAGE_PIXELS or 0) ** 0.5) + 100
+    assert side**2 < PIXEL_LIMIT
+    large = encoded(Image.new("1", (side, side)), "PNG")
+    assert min(open_image(large, 16).size) >= 32
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_truncated_file_is_refused_or_read_but_nothing_worse(format: str) -> None:
+    whole = encoded(scene(), format)
+    refused = 0
+    for length in range(0, len(whole) - 1, max(1, len(whole) // 60)):
+        try:
+            open_image(whole[:length])
+        except ImageError as error:
+            refused += 1
+            assert str(error)
+            assert "\n" not in str(error)
+    assert refused > 20
+
+
+def test_a_truncated_jpeg_says_so() -> None:
+    whole = encoded(scene(), "JPEG")
+    with pytest.raises(ImageError, match="truncated"):
+        open_image(whole[: len(whole) // 2])
+
+
+def test_text_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("not a picture")
+    with pytest.raises(ImageError, match=r"none of JPEG, PNG, .*HEIC"):
+        open_image(tmp_path / "text.jpg")
+
+
+def test_a_format_that_is_not_listed_is_refused() -> None:
+    with pytest.raises(ImageError, match="none of"):
+        open_image(encoded(plain("red"), "PPM"))
+
+
+def test_a_missing_file_and_an_impossible_name_say_why(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="No such file"):
+        open_image(tmp_path / "none.jpg")
+    with pytest.raises(ImageError, match="null"):
+        open_image("a\0b.jpg")
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    caught: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            open_image(tmp_path / "pipe.jpg")
+        except ImageError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert "pipe" in str(caught)

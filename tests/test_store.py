@@ -1,0 +1,220 @@
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from congener.errors import GalleryBusyError, GalleryError
+from congener.store import Row, Store
+
+ENCODER = {"name": "fake", "dimension": 4}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def feature(number: float) -> NDArray[np.float32]:
+    return np.full(4, number, np.float32)
+
+
+def add(store: Store, *numbers: int) -> None:
+    """Add images number.jpg whose feature is four times that number."""
+    with store.transaction() as changes:
+        for number in numbers:
+            slot = changes.append(feature(number))
+            changes.put(Row(0, f"{number}.jpg", 1, 2, bytes([number]), *slot))
+
+
+def contents(store: Store) -> dict[str, float]:
+    ids, features = store.features()
+    rows = {row.id: row.path for row in store.rows()}
+    return {rows[id]: float(value) for id, value in zip(ids.tolist(), features[:, 0], strict=True)}
+
+
+def matrix(folder: Path) -> Path:
+    (path,) = folder.glob("features-*.f16")
+    return path
+
+
+def test_what_is_written_is_there_when_opened_again(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    store.set("exclude", ["*.gif"])
+    store.close()
+    again = Store.open(folder)
+    assert contents(again) == {"1.jpg": 1, "2.jpg": 2}
+    assert len(again) == 2
+    assert again.get("encoder") == ENCODER
+    assert again.get("exclude") == ["*.gif"]
+    again.close()
+
+
+def test_an_empty_gallery_has_no_features(folder: Path) -> None:
+    ids, features = Store.create(folder, ENCODER).features()
+    assert ids.shape == (0,)
+    assert features.shape == (0, 4)
+
+
+def test_names_of_any_bytes_come_back(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    names = ["Käfer.jpg", "蝶.jpg", "a\nb.jpg", "\udcff\udcfe.jpg"]
+    with store.transaction() as changes:
+        for name in names:
+            changes.put(Row(0, name, 1, 2, b"", *changes.append(feature(1))))
+    assert [row.path for row in store.rows()] == names
+    found = store.find(path=names[3])
+    assert found is not None
+    assert found.path == names[3]
+
+
+def test_a_row_is_found_by_id_or_path_or_not(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 7)
+    row = store.find(path="7.jpg")
+    assert row is not None
+    assert store.find(id=row.id) == row
+    assert store.find(path="8.jpg") is None
+    assert store.find(id=99) is None
+
+
+def test_a_failed_transaction_changes_nothing(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1)
+    with pytest.raises(RuntimeError, match="on the way"), store.transaction() as changes:
+        changes.put(Row(0, "2.jpg", 1, 2, b"", *changes.append(feature(2))))
+        changes.delete([1])
+        raise RuntimeError("on the way")
+    assert contents(store) == {"1.jpg": 1}
+    add(store, 3)
+    assert contents(store) == {"1.jpg": 1, "3.jpg": 3}
+
+
+def test_the_torn_end_of_an_interrupted_run_is_passed_over(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1)
+    with matrix(folder).open("ab") as file:
+        file.write(b"torn!")
+    add(store, 2)
+    assert contents(store) == {"1.jpg": 1, "2.jpg": 2}
+
+
+def test_a_reader_sees_one_state_while_another_writes(folder: Path) -> None:
+    writer, reader = Store.create(folder, ENCODER), Store.open(folder)
+    add(writer, 1)
+    before = reader.version()
+    with writer.transaction() as changes:
+        changes.put(Row(0, "2.jpg", 1, 2, b"", *changes.append(feature(2))))
+        assert contents(reader) == {"1.jpg": 1}
+        assert reader.version() == before
+    assert contents(reader) == {"1.jpg": 1, "2.jpg": 2}
+    assert reader.version() != before
+
+
+def test_only_one_may_write_and_a_dead_one_does_not_block(folder: Path) -> None:
+    first, second = Store.create(folder, ENCODER), Store.open(folder)
+    with first.writing():
+        with pytest.raises(GalleryBusyError, match="another process"), second.writing():
+            pass
+        add(first, 1)
+    with second.writing():
+        add(second, 2)
+    assert contents(first) == {"1.jpg": 1, "2.jpg": 2}
+
+
+def test_holes_are_given_back_when_they_are_the_greater_part(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
+    store, reader = Store.create(folder, ENCODER), Store.open(folder)
+    add(store, *range(1, 11))
+    with store.transaction() as changes:
+        changes.delete([1, 2, 4])
+    assert not store.compact()
+    with store.transaction() as changes:
+        changes.delete([6, 8, 9])
+        row = store.find(id=10)
+        assert row is not None
+        changes.put(Row(0, "copy.jpg", 1, 2, row.content, row.slot, row.checksum))
+    assert store.compact()
+    left = {"3.jpg": 3, "5.jpg": 5, "7.jpg": 7, "10.jpg": 10, "copy.jpg": 10}
+    assert contents(store) == contents(reader) == left
+    assert matrix(folder).stat().st_size == 4 * 4 * 2
+    assert all(float(store.feature(row)[0]) == left[row.path] for row in store.rows())
+    add(store, 12)
+    assert contents(store) == left | {"12.jpg": 12}
+
+
+def test_a_damaged_feature_is_noticed(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    data = bytearray(matrix(folder).read_bytes())
+    data[9] ^= 1
+    matrix(folder).write_bytes(data)
+    first, second = store.rows()
+    assert store.feature(first).tolist() == [1, 1, 1, 1]
+    with pytest.raises(GalleryError, match=r"damaged: the feature of 2\.jpg"):
+        store.feature(second)
+
+
+def test_a_file_cut_short_is_noticed(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    matrix(folder).write_bytes(matrix(folder).read_bytes()[:9])
+    with pytest.raises(GalleryError, match=r"holds 1 features, the catalogue counts on 2"):
+        store.features()
+    matrix(folder).unlink()
+    with pytest.raises(GalleryError, match="No such file"):
+        store.features()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1000])
+def test_a_catalogue_that_is_none_is_refused(folder: Path, content: bytes) -> None:
+    folder.mkdir()
+    (folder / "catalogue.sqlite").write_bytes(content)
+    with pytest.raises(GalleryError, match="holds no sound gallery"):
+        Store.open(folder)
+
+
+def test_another_programs_database_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    with sqlite3.connect(folder / "catalogue.sqlite") as db:
+        db.execute("CREATE TABLE images (id INTEGER)")
+    db.close()
+    with pytest.raises(GalleryError, match="holds no sound gallery"):
+        Store.open(folder)
+
+
+def test_a_newer_format_is_refused(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    store.set("format", 99)
+    store.close()
+    with pytest.raises(GalleryError, match="format 99.*update congener"):
+        Store.open(folder)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GalleryError, match=r"file/store.*--gallery PATH"):
+        Store.create(tmp_path / "file" / "store", ENCODER)
+
+
+def test_two_may_create_at_once(folder: Path) -> None:
+    errors: list[BaseException] = []
+
+    def create(number: int) -> None:
+        try:
+            Store.create(folder, ENCODER | {"number": number}).close()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(Store.open(folder)) == 0

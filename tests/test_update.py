@@ -1,0 +1,348 @@
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from congener import Gallery
+from congener.encoders import Features
+from congener.errors import GalleryBusyError, GalleryError
+from congener.store import Store
+from congener.update import UpdateReport, update_store
+
+from .conftest import MeanColour, write
+
+
+@pytest.fixture
+def store(tmp_path: Path, encoder: MeanColour) -> Iterator[Store]:
+    store = Store.create(tmp_path / "store", encoder.identity.as_dict())
+    yield store
+    store.close()
+
+
+def counts(report: UpdateReport) -> tuple[int, int, int, int, int]:
+    """Return indexed, unchanged, renamed, removed, skipped; check that they add up."""
+    skipped = len(report.skipped)
+    assert report.found == report.indexed + report.unchanged + report.renamed + skipped
+    return report.indexed, report.unchanged, report.renamed, report.removed, skipped
+
+
+def features(store: Store) -> dict[str, tuple[float, ...]]:
+    ids, array = store.features()
+    paths = {row.id: row.path for row in store.rows()}
+    return {paths[id]: tuple(row.tolist()) for id, row in zip(ids.tolist(), array, strict=True)}
+
+
+def test_all_is_indexed_once(store: Store, colours: Path, encoder: MeanColour) -> None:
+    assert counts(update_store(store, colours, encoder)) == (5, 0, 0, 0, 0)
+    assert counts(update_store(store, colours, encoder)) == (0, 5, 0, 0, 0)
+    assert encoder.encoded == 5
+    assert features(store)["warm/red.png"] == (1, 0, 0)
+    assert features(store)["cold/cyan.png"] == (0, 1, 1)
+
+
+def test_unchanged_files_are_not_opened(
+    store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_store(store, colours, encoder)
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(f"{path} was opened")
+
+    monkeypatch.setattr("congener.update.open_file", refuse)
+    assert counts(update_store(store, colours, encoder)) == (0, 5, 0, 0, 0)
+
+
+def test_a_changed_file_is_embedded_anew_under_its_id(
+    store: Store, colours: Path, encoder: MeanColour
+) -> None:
+    update_store(store, colours, encoder)
+    before = {row.path: row.id for row in store.rows()}
+    write(colours / "green.png", "white")
+    os.utime(colours / "green.png", (1, 1))
+    assert counts(update_store(store, colours, encoder)) == (1, 4, 0, 0, 0)
+    assert features(store)["green.png"] == (1, 1, 1)
+    assert {row.path: row.id for row in store.rows()} == before
+
+
+def test_a_touched_file_counts_as_unchanged(store: Store, colours: Path, encoder: MeanColour) -> None:
+    update_store(store, colours, encoder)
+    os.utime(colours / "green.png", (1, 1))
+    assert counts(update_store(store, colours, encoder)) == (0, 5, 0, 0, 0)
+    assert encoder.encoded == 5
+    row = store.find(path="green.png")
+    assert row is not None
+    assert row.mtime_ns == 10**9
+
+
+def test_a_removed_file_is_dropped(store: Store, colours: Path, encoder: MeanColour) -> None:
+    update_store(store, colours, encoder)
+    (colours / "green.png").unlink()
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (0, 4, 0, 1, 0)
+    assert report.images == 4
+    assert "green.png" not in features(store)
+
+
+def test_a_renamed_folder_keeps_its_ids_and_is_not_embedded_again(
+    store: Store, colours: Path, encoder: MeanColour
+) -> None:
+    update_store(store, colours, encoder)
+    before = {row.path: row.id for row in store.rows()}
+    for name in ("warm", "cold"):  # four of five: not mistaken for an unmounted drive
+        (colours / name).rename(colours / f"very-{name}")
+    assert counts(update_store(store, colours, encoder)) == (0, 1, 4, 0, 0)
+    assert encoder.encoded == 5
+    after = {row.path: row.id for row in store.rows()}
+    assert after["very-warm/red.png"] == before["warm/red.png"]
+    assert len(after) == 5
+
+
+def test_copies_count_as_renamed_in_the_same_run_and_later(
+    store: Store, colours: Path, encoder: MeanColour
+) -> None:
+    shutil.copy(colours / "green.png", colours / "a-copy.png")
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (5, 0, 1, 0, 0)
+    shutil.copy(colours / "green.png", colours / "warm/copy.png")
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (0, 6, 1, 0, 0)
+    assert report.images == 7
+    assert encoder.encoded <= 6
+    assert features(store)["a-copy.png"] == features(store)["warm/copy.png"] == (0, 1, 0)
+    (colours / "green.png").unlink()  # the copies stay
+    assert update_store(store, colours, encoder).images == 6
+
+
+def test_files_that_swap_their_contents_are_renamed(store: Store, colours: Path, encoder: MeanColour) -> None:
+    update_store(store, colours, encoder)
+    red, blue = colours / "warm/red.png", colours / "cold/blue.png"
+    write(red, "blue")
+    write(blue, "red")
+    for number, path in enumerate((red, blue), 1):
+        os.utime(path, (number, number))
+    assert counts(update_store(store, colours, encoder)) == (0, 3, 2, 0, 0)
+    assert features(store)["warm/red.png"] == (0, 0, 1)
+    assert features(store)["cold/blue.png"] == (1, 0, 0)
+
+
+def test_an_image_moved_while_its_old_path_gets_another_is_known(
+    store: Store, colours: Path, encoder: MeanColour
+) -> None:
+    update_store(store, colours, encoder)
+    (colours / "green.png").rename(colours / "z.png")
+    write(colours / "green.png", "white")
+    os.utime(colours / "green.png", (1, 1))
+    assert counts(update_store(store, colours, encoder)) == (1, 4, 1, 0, 0)
+    assert features(store)["z.png"] == (0, 1, 0)
+    assert features(store)["green.png"] == (1, 1, 1)
+
+
+def test_bad_files_are_skipped_with_their_reason(store: Store, colours: Path, encoder: MeanColour) -> None:
+    (colours / "text.jpg").write_text("no picture")
+    (colours / "empty.png").touch()
+    os.mkfifo(colours / "pipe.gif")
+    (colours / "folder.bmp").mkdir()
+    whole = (colours / "green.png").read_bytes()
+    (colours / "cut.png").write_bytes(whole[: len(whole) // 2])
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (5, 0, 0, 0, 5)
+    assert [skipped.path for skipped in report.skipped] == [
+        "cut.png", "empty.png", "folder.bmp", "pipe.gif", "text.jpg",
+    ]  # fmt: skip
+    assert all(skipped.reason for skipped in report.skipped)
+    assert counts(update_store(store, colours, encoder)) == (0, 5, 0, 0, 5)
+
+
+def test_an_image_that_has_become_unreadable_is_no_longer_found(
+    store: Store, colours: Path, encoder: MeanColour
+) -> None:
+    update_store(store, colours, encoder)
+    (colours / "green.png").write_text("no picture")
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (0, 4, 0, 0, 1)
+    assert report.images == 4
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_run(
+    store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess = encoder.preprocess
+
+    def slow(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        os.utime(colours / "green.png", (1, 1))
+        return preprocess(image)
+
+    monkeypatch.setattr(encoder, "preprocess", slow)
+    (skipped,) = update_store(store, colours, encoder).skipped
+    assert (skipped.path, skipped.reason) == ("green.png", "changed while it was read: run again")
+    monkeypatch.undo()
+    assert counts(update_store(store, colours, encoder)) == (1, 4, 0, 0, 0)
+
+
+def test_a_feature_that_is_no_number_is_skipped(
+    store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Features:
+        return Features(np.full((len(pixels), 3), np.nan, np.float32), None)
+
+    monkeypatch.setattr(encoder, "encode", broken)
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (0, 0, 0, 0, 5)
+    assert "finite" in report.skipped[0].reason
+
+
+def test_nothing_is_removed_when_most_is_gone(store: Store, colours: Path, encoder: MeanColour) -> None:
+    update_store(store, colours, encoder)
+    shutil.rmtree(colours / "warm")
+    (colours / "green.png").unlink()
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (0, 2, 0, 0, 0)
+    assert (report.missing, report.images) == (3, 5)
+    report = update_store(store, colours, encoder, prune=True)
+    assert counts(report) == (0, 2, 0, 3, 0)
+    assert (report.missing, report.images) == (0, 2)
+
+
+def test_nothing_is_removed_when_the_folder_is_missing(
+    store: Store, colours: Path, encoder: MeanColour
+) -> None:
+    update_store(store, colours, encoder)
+    colours.rename(colours.with_name("unmounted"))
+    with pytest.raises(GalleryError, match=r"is missing; its 5 images stay"):
+        update_store(store, colours, encoder)
+    assert len(store) == 5
+    assert update_store(store, colours, encoder, prune=True).removed == 5
+
+
+def test_what_lies_in_a_folder_that_cannot_be_listed_stays(
+    store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_store(store, colours, encoder)
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "warm":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = update_store(store, colours, encoder)
+    assert counts(report) == (0, 3, 0, 0, 1)
+    assert report.images == 5
+
+
+def test_excluded_paths_are_dropped_and_stay_so(store: Store, colours: Path, encoder: MeanColour) -> None:
+    update_store(store, colours, encoder)
+    report = update_store(store, colours, encoder, exclude=["warm", "c*n.png"])  # three of five
+    assert counts(report) == (0, 2, 0, 3, 0)
+    assert counts(update_store(store, colours, encoder)) == (0, 2, 0, 0, 0)
+    assert counts(update_store(store, colours, encoder, exclude=[])) == (3, 2, 0, 0, 0)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    store: Store, tmp_path: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("congener.update.COMMIT_SECONDS", 0)
+    folder = tmp_path / "many"
+    for number in range(40):
+        write(folder / f"{number:02d}.png", (number, 0, 0))
+
+    def interrupt(done: int, total: int) -> None:
+        assert total == 40
+        if done == 17:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update_store(store, folder, encoder, progress=interrupt)
+    assert len(store) == 17
+    assert counts(update_store(store, folder, encoder)) == (23, 17, 0, 0, 0)
+    assert features(store)["39.png"] == pytest.approx((39 / 255, 0, 0), abs=1e-3)
+
+
+def test_a_second_run_at_once_says_so(store: Store, colours: Path, encoder: MeanColour) -> None:
+    other = Store.open(store.folder)
+    with other.writing(), pytest.raises(GalleryBusyError, match="another process"):
+        update_store(store, colours, encoder)
+    other.close()
+
+
+def test_the_order_of_paths_decides_ids_however_many_threads(
+    tmp_path: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "many"
+    for number in range(30):
+        write(folder / f"{number:02d}.png", (number, 0, 0))
+    tables = []
+    for threads in (1, 5):
+        monkeypatch.setattr("congener.update.workers", lambda threads=threads: threads)
+        store = Store.create(tmp_path / f"store-{threads}", encoder.identity.as_dict())
+        update_store(store, folder, encoder)
+        tables.append([(row.id, row.path, row.slot) for row in store.rows()])
+        store.close()
+    assert tables[0] == tables[1]
+    assert [path for _, path, _ in tables[0]] == [f"{number:02d}.png" for number in range(30)]
+
+
+# commits after every image, each of which takes 2 ms
+SLOW_INDEX = """
+import sys, time
+import congener.update
+from congener import Gallery
+from tests.conftest import MeanColour
+
+class Slow(MeanColour):
+    batch = 1
+    def encode(self, pixels):
+        time.sleep(0.002)
+        return super().encode(pixels)
+
+congener.update.COMMIT_SECONDS = 0
+print("started", flush=True)
+Gallery(sys.argv[1], encoder=Slow()).update()
+"""
+
+
+def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path: Path, encoder: MeanColour) -> None:
+    folder = tmp_path / "many"
+    for number in range(400):
+        write(folder / f"{number:03d}.png", (number % 256, number // 256, 7))
+    generator = random.Random(0)
+    committed: set[str] = set()
+    partial = 0
+    for _ in range(8):
+        run = subprocess.Popen(
+            [sys.executable, "-c", SLOW_INDEX, str(folder)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[1],
+        )
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"started\n"
+        time.sleep(generator.uniform(0, 0.3))
+        run.send_signal(signal.SIGKILL)
+        run.stdout.close()
+        run.wait()
+        if Store.exists(folder / ".congener"):
+            store = Store.open(folder / ".congener")
+            paths = {row.path for row in store.rows()}
+            assert committed <= paths
+            assert features(store).keys() == paths
+            for row in store.rows():
+                store.feature(row)  # raises when it isn't what was written
+            partial += len(committed) < len(paths) < 400
+            committed = paths
+            store.close()
+    assert partial >= 2, "the kills came too early or too late to show anything"
+    with Gallery(folder, encoder=encoder) as gallery:
+        report = gallery.update()
+        assert counts(report) == (400 - len(committed), len(committed), 0, 0, 0)
+        assert report.images == 400
+        assert gallery.search(folder / "123.png", 1, include_self=True)[0].path == "123.png"
