@@ -84,10 +84,15 @@ def test_a_row_is_found_by_id_or_path_or_not(folder: Path) -> None:
 def test_a_failed_transaction_changes_nothing(folder: Path) -> None:
     store = Store.create(folder, ENCODER)
     add(store, 1)
-    with pytest.raises(RuntimeError, match="on the way"), store.transaction() as changes:
-        changes.put(Row(0, "2.jpg", 1, 2, b"", *changes.append(feature(2))))
-        changes.delete([1])
-        raise RuntimeError("on the way")
+
+    def fail() -> None:
+        with store.transaction() as changes:
+            changes.put(Row(0, "2.jpg", 1, 2, b"", *changes.append(feature(2))))
+            changes.delete([1])
+            raise RuntimeError("on the way")
+
+    with pytest.raises(RuntimeError, match="on the way"):
+        fail()
     assert contents(store) == {"1.jpg": 1}
     add(store, 3)
     assert contents(store) == {"1.jpg": 1, "3.jpg": 3}
@@ -192,7 +197,7 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
     store = Store.create(folder, ENCODER)
     store.set("format", 99)
     store.close()
-    with pytest.raises(GalleryError, match="format 99.*update congener"):
+    with pytest.raises(GalleryError, match=r"format 99.*update congener"):
         Store.open(folder)
 
 

@@ -182,6 +182,15 @@ class Gallery:
             raise GalleryError(f"no image of {self.folder} has the id {id}")
         return row
 
+    def embeddings(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the ids of all images, rising (n,), and their embeddings (n, d), L2-normalised."""
+        ids, features = self._open_store().features()
+        return ids, codes.pooled(features)
+
+    def file(self, id: int) -> Path:
+        """Return the file of the image with this id. Raises GalleryError for an unknown one."""
+        return self.folder / self._row(int(id)).path
+
     def member(self, query: Query) -> Row | None:
         """Return the catalogue's row of a query that is an image of the gallery, by path or id."""
         store = self._open_store()
@@ -204,9 +213,8 @@ class Gallery:
         store = self._open_store()
         version = store.version()
         if self._index is None or self._index[0] != version:
-            ids, features = store.features()
             index = ExactIndex(store.dimension)
-            index.add(ids, codes.pooled(features))
+            index.add(*self.embeddings())
             self._index = version, index
         return self._index[1]
 

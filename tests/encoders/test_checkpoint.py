@@ -39,7 +39,7 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match="none.pth"):
+    with pytest.raises(EncoderError, match=r"none\.pth"):
         read_checkpoint(tmp_path / "none.pth", "0" * 64)
 
 

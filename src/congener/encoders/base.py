@@ -47,8 +47,8 @@ class Encoder(ABC):
     """Side in pixels of the square that the network sees."""
     resized_side: int = 256
     """Short side in pixels of the whole picture at that scale; the square is cut from its middle."""
-    batch: int = 16
-    """Images to encode at once, where there are many."""
+    batch: int = 4
+    """Images to encode at once, where there are many: few, so that a core's cache holds what they need."""
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize the short side with an antialiased bicubic, cut the central square.
