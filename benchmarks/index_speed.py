@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import machine, photos, report, spread
+from numpy.typing import NDArray
 
+from common import machine, photos, report, spread
 from congener import Gallery, load_encoder, open_image
 from congener.encoders import Encoder
 from congener.images import find_images
@@ -41,7 +42,9 @@ def steps(folder: Path, encoder: Encoder) -> dict[str, float]:
     found = [image for image in find_images(folder) if not image.problem]
     sample = found[:: max(1, len(found) // SAMPLE)]
     seconds = dict.fromkeys(STEPS, 0.0)
-    squares, features, contents = [], [], []
+    squares: list[NDArray[np.uint8]] = []
+    features: list[NDArray[np.float32]] = []
+    contents: list[bytes] = []
 
     def timed(step: str, start: float) -> float:
         now = time.perf_counter()
@@ -104,14 +107,14 @@ def main() -> None:
         "milliseconds_per_image": {name: 1000 * value for name, value in step.items()},
         "share": {name: value / total for name, value in step.items()},
     }
+    rate, limit = result["images_per_second"], result["limit_images_per_second"]
     lines = [
-        f"{info['cpu']}, {info['cores']} cores, Python {info['python']}, onnxruntime {info['onnxruntime']}",
-        f"end to end    {spread(rates)['median']:7.1f} images/s   (min {min(rates):.1f}, max {max(rates):.1f}; "
-        f"{options.rounds} rounds)",
-        f"limit         {spread(limits)['median']:7.1f} images/s   (cores / sum of the steps below); "
-        f"reached: {ratio:.0%}",
+        f"{info['cpu']}, {info['cores']} cores, Python {info['python']}, onnxruntime {info['onnxruntime']}; "
+        f"{options.rounds} rounds",
+        f"end to end  {rate['median']:6.1f} images/s (min {rate['min']:.1f}, max {rate['max']:.1f})",
+        f"limit       {limit['median']:6.1f} images/s (cores / sum of the steps); reached: {ratio:.0%}",
         *(
-            f"  {name:8}  {1000 * value:9.2f} ms an image on one thread, {value / total:6.1%} of the time"
+            f"  {name:8}{1000 * value:8.2f} ms an image on one thread, {value / total:6.1%} of the time"
             for name, value in step.items()
         ),
     ]

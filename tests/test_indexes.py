@@ -18,7 +18,8 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 def unit(*vectors: tuple[float, ...]) -> NDArray[np.float32]:
     array = np.array(vectors, np.float32)
-    return array / np.linalg.norm(array, axis=1, keepdims=True)
+    array /= np.linalg.norm(array, axis=1, keepdims=True)
+    return array
 
 
 def ids(*values: int) -> NDArray[np.int64]:

