@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -96,6 +97,25 @@ def test_a_failed_transaction_changes_nothing(folder: Path) -> None:
     assert contents(store) == {"1.jpg": 1}
     add(store, 3)
     assert contents(store) == {"1.jpg": 1, "3.jpg": 3}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_features_are_synced_before_the_rows_that_point_to_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.create(folder, ENCODER)
+    order: list[str] = []
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        order.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    store._db.set_trace_callback(order.append)
+    add(store, 1)
+    assert "features-1.f16" in order
+    assert order.index("features-1.f16") < order.index("COMMIT")
 
 
 def test_the_torn_end_of_an_interrupted_run_is_passed_over(folder: Path) -> None:

@@ -80,7 +80,7 @@ def index(
     """
     with _open(folder, _single(stores), encoder) as gallery:
         remembered = [] if no_exclude else gallery.excluded
-        with progress(f"indexing {folder}") as show:
+        with progress(f"indexing {folder.resolve().name}") as show:
             report = gallery.update(
                 exclude=list(dict.fromkeys([*remembered, *exclude])), prune=prune, progress=show
             )
@@ -253,7 +253,7 @@ def _check_query(query: str, open_file: Any) -> None:
 
 def _update_for_search(gallery: "Gallery") -> None:
     try:
-        with progress(f"indexing {gallery.folder}") as show:
+        with progress(f"indexing {gallery.folder.resolve().name}") as show:
             report = gallery.update(progress=show)
     except GalleryBusyError:
         note(f"another process is indexing {gallery.folder}: searching what it has so far")

@@ -81,9 +81,8 @@ class Reading:
 
     image: FoundImage
     content: bytes = b""
-    known: tuple[int, int] | None = None
-    """Slot and checksum of the same content, seen before."""
     feature: NDArray[np.float32] | None = None
+    """(d,), or None where the same content is in the gallery already."""
     problem: str | None = None
 
 
@@ -197,8 +196,8 @@ def read_file(
     try:
         with open_file(folder / image.path) as file:
             content = hashlib.file_digest(file, "sha256").digest()
-            if known := slots.get(content):
-                return Reading(image, content, known), None
+            if content in slots:
+                return Reading(image, content), None
             file.seek(0)
             pixels = encoder.preprocess(open_image(file, encoder.resized_side))
             status = os.fstat(file.fileno())
@@ -260,7 +259,7 @@ class _Update:
             if row:  # what was indexed is no longer there
                 changes.delete([row.id])
             return
-        known = reading.known or self.slots.get(reading.content)
+        known = self.slots.get(reading.content)
         if known is None:
             assert reading.feature is not None
             known = changes.append(reading.feature)
