@@ -189,7 +189,7 @@ def test_a_file_cut_short_is_noticed(folder: Path) -> None:
     store = Store.create(folder, ENCODER)
     add(store, 1, 2)
     matrix(folder).write_bytes(matrix(folder).read_bytes()[:9])
-    with pytest.raises(GalleryError, match=r"holds 1 features, the catalogue counts on 2"):
+    with pytest.raises(GalleryError, match=r"holds 1 rows, the catalogue counts on 2"):
         store.features()
     matrix(folder).unlink()
     with pytest.raises(GalleryError, match="No such file"):

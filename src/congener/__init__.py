@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from congener.encoders import load_encoder as load_encoder
     from congener.errors import CongenerError as CongenerError
     from congener.gallery import Gallery as Gallery
-    from congener.gallery import search as search
     from congener.images import open_image as open_image
     from congener.results import Hit as Hit
     from congener.results import Results as Results
+    from congener.search import search as search
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ _HOMES = {
     "Results": "results",
     "load_encoder": "encoders",
     "open_image": "images",
-    "search": "gallery",
+    "search": "search",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604

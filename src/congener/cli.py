@@ -81,9 +81,7 @@ def index(
     with _open(folder, _single(stores), encoder) as gallery:
         remembered = [] if no_exclude else gallery.excluded
         with progress(f"indexing {folder.resolve().name}") as show:
-            report = gallery.update(
-                exclude=list(dict.fromkeys([*remembered, *exclude])), prune=prune, progress=show
-            )
+            report = gallery.update(exclude=list(dict.fromkeys([*remembered, *exclude])), prune=prune, progress=show)
         if as_json:
             _print_json(report.as_dict())
         else:
@@ -131,16 +129,13 @@ def search(
 
     Indexes first what is new or changed in FOLDER. Several queries are answered one by one.
     """
-    from congener.gallery import search as search_galleries
     from congener.images import open_file
 
     if stores and len(stores) != len(folders):
         raise CongenerError(f"--gallery goes with --in: give it {len(folders)} times, or not at all")
     for query in queries:
         _check_query(query, open_file)
-    galleries = [
-        _open(folder, store) for folder, store in zip(folders, stores or [None] * len(folders), strict=True)
-    ]
+    galleries = [_open(folder, store) for folder, store in zip(folders, stores or [None] * len(folders), strict=True)]
     for gallery in galleries:
         if not no_update:
             _update_for_search(gallery)

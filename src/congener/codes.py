@@ -1,15 +1,189 @@
-"""Codes: features -> embeddings, the vectors that are compared."""
+"""Codes: features -> embeddings, the vectors that are compared.
+
+What a network says of an image comes as its pooled feature (n, d), its class logits (n, c) and, where asked for,
+its last feature map (n, d, h, w). A code makes one vector of unit length of it, so that the inner product of two
+is their cosine. `Blend` is the default; it is fitted on a gallery, without labels.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float32]
 
-def pooled(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the pooled features at unit length, so that an inner product is a cosine.
+CODES = {
+    "pooled": "the pooled feature",
+    "gem": "the feature map, pooled by its generalised mean",
+    "posterior": "the probabilities of the network's classes",
+    "blend": "pooled feature, centred, and class probabilities in the proportion that suits the gallery",
+    "flatten": "the whole feature map, position by position",
+}
+"""Name -> what it is."""
 
-    features: (n, d). Returns (n, d) float32. A vector of zeros stays one: it is like nothing.
+DEFAULT = "blend"
+NEED_MAP = frozenset({"gem", "flatten"})
+"""Codes that need the feature map: they look at the pixels again."""
+
+FIT_SAMPLE = 4000
+"""Images that `Blend` is fitted on, where there are more."""
+
+_WEIGHTS = (0.3, 0.8, 2.0, 5.0, 10.0, 30.0)  # of the class probabilities; the smallest is harmless everywhere
+_NEIGHBOURS = (3, 4, 5, 6, 7, 8, 9, 11, 14, 18, 24, 30)  # the k at which reciprocity is looked at
+_RECIPROCITY_SAMPLE = 2000
+_DIMENSION = 256
+_GEM_POWER = 3.0
+
+
+def unit(vectors: NDArray[np.floating]) -> Array:
+    """Return vectors (…, d) at unit length, float32. A vector of zeros stays one: it is like nothing."""
+    result = np.array(vectors, np.float32)
+    lengths = np.linalg.norm(result, axis=-1, keepdims=True)
+    result /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    return result
+
+
+def pooled(features: NDArray[np.floating]) -> Array:
+    """Return the pooled features (n, d) at unit length."""
+    return unit(features)
+
+
+def probabilities(logits: Array) -> Array:
+    """Return the softmax of the logits (n, c)."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return result
+
+
+def posterior(logits: Array) -> Array:
+    """Return the roots of the class probabilities (n, c): their inner product is Bhattacharyya's coefficient."""
+    return np.sqrt(probabilities(logits))
+
+
+def gem(maps: NDArray[np.floating]) -> Array:
+    """Return the generalised mean over the positions of the maps (n, d, h, w): (n, d), at unit length.
+
+    Source: F. Radenović et al., "Fine-tuning CNN image retrieval with no human annotation" (PAMI 2019), eq. 3;
+    p = 3, between the mean (1) and the maximum (infinity).
     """
-    embeddings = np.array(features, np.float32)
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    embeddings /= np.maximum(lengths, np.finfo(np.float32).tiny)
-    return embeddings
+    powers = np.maximum(maps, 0, dtype=np.float32) ** _GEM_POWER
+    return unit(powers.mean(axis=(2, 3)) ** (1 / _GEM_POWER))
+
+
+def flatten(maps: NDArray[np.floating]) -> Array:
+    """Return every position of the maps (n, d, h, w) in one vector (n, d * h * w): the plainest system's code."""
+    return unit(maps.reshape(len(maps), -1))
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The default code: unit([unit(unit(pooled) - mean), sqrt(weight) * probabilities]), projected.
+
+    Centring takes out what all images of the gallery share. The probabilities say what the network sees, in so far
+    as it is sure; their weight is the one at which the gallery's neighbourhoods are most mutual (`reciprocity`):
+    large where the network knows the kinds, small where it doesn't. The projection keeps inner products as well as
+    any of its dimension (singular vectors).
+    """
+
+    mean: Array
+    """(d,), of the pooled features at unit length."""
+    weight: float
+    """Of the class probabilities; 0 for a network without classes."""
+    projection: Array
+    """(d + c, m); m is 256, or d + c for a gallery of fewer images than that."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        return self.projection.shape[1] or len(self.projection)
+
+    @classmethod
+    def fit(cls, features: NDArray[np.floating], logits: Array | None) -> Self:
+        """Fit on pooled features (n, d) and their logits (n, c); deterministic.
+
+        More images than `FIT_SAMPLE` don't make it better: give a sample.
+        """
+        mean = unit(features).mean(axis=0)
+        weight = 0.0 if logits is None else choose_weight(unit(unit(features) - mean), probabilities(logits))
+        whole = cls(mean, weight, np.empty((0, 0), np.float32))
+        blended = whole._blend(features, logits)
+        if len(blended) <= _DIMENSION:
+            return cls(mean, weight, np.empty((blended.shape[1], 0), np.float32))
+        return cls(mean, weight, leading_directions(blended, _DIMENSION))
+
+    def embed(self, features: NDArray[np.floating], logits: Array | None) -> Array:
+        """Return embeddings (n, m) of pooled features (n, d) and logits (n, c)."""
+        blended = self._blend(features, logits)
+        return unit(blended @ self.projection) if self.projection.shape[1] else blended
+
+    def _blend(self, features: NDArray[np.floating], logits: Array | None) -> Array:
+        centred = unit(unit(features) - self.mean)
+        if logits is None:
+            return centred
+        return unit(np.hstack([centred, np.float32(self.weight**0.5) * probabilities(logits)]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that was fitted, to be kept."""
+        return {"mean": self.mean, "weight": np.array([self.weight]), "projection": self.projection}
+
+    @classmethod
+    def restored(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+        """Return what `arrays` came from."""
+        return cls(arrays["mean"], float(arrays["weight"][0]), arrays["projection"])
+
+
+def choose_weight(centred: Array, chances: Array) -> float:
+    """Return the weight of the class probabilities at which neighbourhoods are most mutual.
+
+    centred (n, d) at unit length, chances (n, c). No label is looked at.
+    """
+    centred, chances = centred[:_RECIPROCITY_SAMPLE], chances[:_RECIPROCITY_SAMPLE]
+    alike, sure = centred @ centred.T, chances @ chances.T
+    found = []
+    for weight in _WEIGHTS:
+        length = np.sqrt(1 + weight * sure.diagonal())
+        scores = (alike + weight * sure) / length[:, None] / length
+        found.append(reciprocity(scores))
+    return _WEIGHTS[int(np.argmax(found))]
+
+
+def reciprocity(scores: Array) -> float:
+    """Return the share of k-nearest-neighbour edges that are mutual, less what chance gives, at its best k.
+
+    scores (n, n): how alike each image is to each; the diagonal isn't looked at. Images of one kind are near each
+    other both ways; hubs and outliers, which a bad code makes, are near one way only. 0 is chance, 1 all mutual.
+    """
+    n = len(scores)
+    most = min(max(_NEIGHBOURS), n - 1)
+    if most < _NEIGHBOURS[0]:
+        return 0.0
+    scores = scores.copy()
+    np.fill_diagonal(scores, -np.inf)
+    nearest = np.argsort(-scores, axis=1, kind="stable")[:, :most]
+    rank = np.full((n, n), n, np.int32)
+    np.put_along_axis(rank, nearest, np.arange(1, most + 1, dtype=np.int32)[None], axis=1)
+    both = np.take_along_axis(np.maximum(rank, rank.T), nearest, axis=1)
+    best = 0.0
+    for k in _NEIGHBOURS:
+        if 2 * k < n or k == _NEIGHBOURS[0]:
+            chance = min(k / (n - 1), 0.999)
+            best = max(best, (float((both <= k).sum()) / (n * k) - chance) / (1 - chance))
+    return best
+
+
+def leading_directions(vectors: Array, count: int) -> Array:
+    """Return the leading right singular vectors (d, count) of vectors (n, d), not centred, signs fixed.
+
+    Source: N. Halko, P. G. Martinsson, J. A. Tropp, "Finding structure with randomness" (SIAM Review 2011),
+    algorithm 4.4, with a fixed seed.
+    """
+    basis = np.random.default_rng(0).standard_normal((vectors.shape[1], count + 32)).astype(np.float32)
+    for _ in range(4):
+        basis = np.linalg.qr(vectors.T @ (vectors @ basis))[0]
+    image = vectors @ basis
+    _, rotation = np.linalg.eigh(image.T @ image)
+    directions = basis @ rotation[:, ::-1][:, :count]
+    strongest = np.abs(directions).argmax(axis=0)
+    result: Array = directions * np.sign(directions[strongest, np.arange(count)])
+    return result

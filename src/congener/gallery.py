@@ -1,28 +1,29 @@
 """Gallery: a folder of images that can be asked which of them are most alike to a picture."""
 
+import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from congener import codes
+from congener.adapt import LearningReport, judge
+from congener.codes import Array
 from congener.encoders import DEFAULT, Encoder, load_encoder
-from congener.errors import GalleryError, ImageError
-from congener.images import from_array, open_image, to_rgb
-from congener.indexes import ExactIndex, Index
+from congener.errors import CongenerError, GalleryError
+from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, learn
 from congener.labels import Labels
-from congener.results import Hit, Results
+from congener.query import Box, Query, open_query
+from congener.results import Results
+from congener.search import Lens, Searcher
 from congener.store import FORMAT_VERSION, Row, Store
 from congener.update import Progress, UpdateReport, update_store
-
-Query = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | int
-"""A path, a picture, an array (height, width, 3) uint8 RGB, or the id of an image of the gallery."""
 
 STORE_NAME = ".congener"
 
@@ -43,6 +44,16 @@ class GalleryInfo:
     bytes: int
     """On disk."""
     exclude: list[str]
+    code: str
+    """How features become embeddings."""
+    dimension: int
+    """Of an embedding."""
+    class_weight: float | None
+    """Of the class probabilities in the code, as fitted on this gallery; None while nothing is fitted."""
+    fitted_on: int
+    """Images in the gallery when it was fitted last."""
+    adapted: dict[str, Any] | None
+    """What was learned from the labels: images, strength, and whether the labels have changed since (stale)."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -72,7 +83,8 @@ class Gallery:
         self.folder = Path(folder)
         self.store_folder = Path(store) if store is not None else self.folder / STORE_NAME
         self._store: Store | None = None
-        self._index: tuple[tuple[int, int], Index] | None = None
+        self._fit: tuple[int, Fit] | None = None
+        self._searcher: Searcher | None = None
         self._encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
         if not self.folder.is_dir() and not Store.exists(self.store_folder):
             raise GalleryError(f"no such folder: {self.folder}")
@@ -104,7 +116,7 @@ class Gallery:
         """Close the gallery's files."""
         if self._store is not None:
             self._store.close()
-        self._store = self._index = None
+        self._store = self._searcher = None
 
     def __enter__(self) -> Self:
         return self
@@ -131,32 +143,128 @@ class Gallery:
         *,
         exclude: Sequence[str] | None = None,
         prune: bool = False,
+        refit: bool = False,
         progress: Progress | None = None,
     ) -> UpdateReport:
         """Index what is new or changed in the folder, drop what is gone; committed as it goes.
 
         exclude: globs of paths to leave out, remembered for later updates; by default those remembered.
         prune: remove images whose files are gone even when these are more than half, or the folder is
-        missing. progress: called with the numbers of files done and to do.
+        missing. refit: fit the code anew even if little has changed. progress: called with the numbers of
+        files done and to do.
         """
+        started = time.perf_counter()
         if not Store.exists(self.store_folder):
             Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
         store = self._open_store()
-        return update_store(store, self.folder, self.encoder, exclude=exclude, prune=prune, progress=progress)
+        with store.writing():
+            report = update_store(store, self.folder, self.encoder, exclude=exclude, prune=prune, progress=progress)
+            store.compact()
+            if report.images and (refit or is_due(store, report.images)):
+                self._refit((store.generation() or {}).get("adapt"))
+            elif current := self.fit:
+                store.extend_generation(current.embed_all(self.encoder))
+        return replace(report, seconds=time.perf_counter() - started)
 
-    def search(self, query: Query, k: int = 10, *, include_self: bool = False) -> Results:
-        """Return the k images most alike, best first.
+    def _refit(self, adapt: dict[str, Any] | None) -> None:
+        """Fit a new generation, inside `writing`; adapt: facts of the map to learn from the labels, if any."""
+        store, label_of = self._open_store(), self._label_of()
+        ridge = None
+        if adapt is not None:
+            try:
+                ridge, _ = learn(store, self.encoder, label_of)
+                adapt = adapt | {"images": len(ridge), "labels": self._digest_of_labels()}
+            except CongenerError:  # too few labels are left
+                adapt = None
+        fitted = fit(store, self.encoder, label_of, ridge, adapt["strength"] if adapt else 0)
+        facts = {"images": len(store), "adapt": adapt}
+        store.new_generation(facts, fitted.arrays(), fitted.spaces, fitted.embed_all(self.encoder))
 
-        include_self: whether an image of the gallery that is asked for by its path or id may be among its
-        own results. Raises ImageError when the query can't be read.
+    def _label_of(self) -> Callable[[int], str | None]:
+        """Return what tells the label of an image by its id."""
+        store, labels = self._open_store(), self.labels
+
+        def label_of(id: int) -> str | None:
+            row = store.find(id=id)
+            return None if row is None else labels.of(row.path)
+
+        return label_of
+
+    def _digest_of_labels(self) -> str:
+        """Return a value that changes with any image's contents or label."""
+        labels = self.labels
+        pairs = sorted((row.content, labels.of(row.path) or "") for row in self._open_store().rows())
+        digest = hashlib.sha256()
+        for content, label in pairs:
+            digest.update(content + os.fsencode(label) + b"\0")
+        return digest.hexdigest()
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of the images, as the folder has them now."""
+        return Labels(self.folder)
+
+    @property
+    def fit(self) -> Fit | None:
+        """What is fitted on the gallery, or None before its first complete update."""
+        store = self._open_store()
+        generation = store.generation()
+        if generation is None:
+            return None
+        if self._fit is None or self._fit[0] != generation["number"]:
+            self._fit = generation["number"], Fit.restored(store.fitted())
+        return self._fit[1]
+
+    @property
+    def adapted(self) -> bool:
+        """Whether a map learned from the labels is in use."""
+        fitted = self.fit
+        return fitted is not None and fitted.adaptation is not None
+
+    def adapt(self, *, force: bool = False) -> LearningReport:
+        """Learn a map from the labels, and use it by default from then on if it helps.
+
+        force: use it even if it doesn't help. Raises CongenerError when there are fewer than two labels.
         """
-        return search([self], query, k, include_self=include_self)
+        store = self._open_store()
+        with store.writing():
+            ridge, sample = learn(store, self.encoder, self._label_of())
+            fitted = self.fit
+            if fitted is None:
+                raise GalleryError(f"{self.folder} is not indexed to its end yet: congener index {self.folder}")
+            report = judge(ridge, fitted.embed(BLEND, sample.features, sample.logits))
+            report = replace(report, kept=report.kept or force)
+            if report.kept:
+                self._refit({"strength": report.strength})
+        return report
+
+    def forget(self) -> bool:
+        """Drop the map learned from the labels; return whether there was one."""
+        with self._open_store().writing():
+            had = self.adapted
+            if had:
+                self._refit(None)
+        return had
+
+    def search(self, query: Query | Sequence[Query], k: int = 10, **options: Any) -> Results:
+        """Return the k images most alike to a query, or to several as one, best first.
+
+        options: see `congener.search`.
+        """
+        if self._searcher is None:
+            self._open_store()
+            self._searcher = Searcher([self])
+        return self._searcher.search(query, k, **options)
 
     def info(self) -> GalleryInfo:
         """Return facts about the gallery."""
-        store = self._open_store()
-        labels = Labels(self.folder)
+        store, labels, fitted = self._open_store(), self.labels, self.fit
         of_images = [labels.of(row.path) for row in store.rows()]
+        generation = store.generation() or {"images": 0, "adapt": None}
+        adapt = generation["adapt"]
+        if adapt is not None:
+            stale = adapt["labels"] != self._digest_of_labels()
+            adapt = {"images": adapt["images"], "strength": adapt["strength"], "stale": stale}
         return GalleryInfo(
             folder=str(self.folder),
             store=str(self.store_folder),
@@ -167,14 +275,60 @@ class Gallery:
             format=FORMAT_VERSION,
             bytes=store.size_on_disk(),
             exclude=store.get("exclude"),
+            code="pooled" if fitted is None else codes.DEFAULT,
+            dimension=store.dimension if fitted is None else fitted.blend.dimension,
+            class_weight=None if fitted is None else fitted.blend.weight,
+            fitted_on=generation["images"],
+            adapted=adapt,
         )
 
-    def embed(self, query: Query) -> NDArray[np.float32]:
-        """Return the query's embedding (1, d), L2-normalised."""
-        if isinstance(query, int):
-            return codes.pooled(self._open_store().feature(self._row(query))[None])
-        image = _open_query(query, self.encoder.resized_side)
-        return codes.pooled(self.encoder.encode(self.encoder.preprocess(image)[None]).pooled)
+    # what a search needs: see `search.Searchable`
+
+    def version(self) -> tuple[int, int]:
+        """Return a value that changes whenever images have been added, removed or changed."""
+        return self._open_store().version()
+
+    def lens(self, adapted: bool | None = None) -> Lens:
+        """Return how embeddings are made here; adapted: by the map learned from the labels, default if it is there."""
+        fitted = self.fit
+        if adapted and not self.adapted:
+            raise GalleryError(f"nothing was learned from labels yet: congener adapt {self.folder}")
+        space = ADAPTED if self.adapted and adapted is not False else BLEND
+        number = 0 if self._fit is None else self._fit[0]
+        return Lens(fitted, space, (str(self.store_folder), number))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the catalogue's row of every image, in order of id."""
+        return self._open_store().rows()
+
+    def features(self) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+        """Return the ids of all images, rising (n,), and their pooled features (n, d)."""
+        return self._open_store().features()
+
+    def embeddings(self, lens: Lens | None = None) -> tuple[NDArray[np.int64], Array]:
+        """Return the ids of all images, rising (n,), and their embeddings (n, d), L2-normalised."""
+        store, lens = self._open_store(), lens or self.lens()
+        if lens.fit is None:
+            ids, features = store.features()
+            return ids, codes.pooled(features)
+        if lens.version[0] == str(self.store_folder):
+            ids, stored = store.embeddings(lens.space, lens.fit.embed_all(self.encoder))
+            return ids, codes.unit(stored)
+        ids, features = store.features()  # through another gallery's eyes
+        return ids, lens.fit.embed(lens.space, features, self.encoder.logits(features))
+
+    def embed(self, query: Query, *, box: Box | None = None, lens: Lens | None = None) -> Array:
+        """Return the query's embedding (1, d), L2-normalised; box: the part of it that counts."""
+        lens = lens or self.lens()
+        if isinstance(query, int) and box is None:
+            pooled: NDArray[np.floating] = self._open_store().feature(self._row(query))[None]
+        else:
+            source = self.file(query) if isinstance(query, int) else query
+            image = open_query(source, self.encoder.resized_side, box)
+            pooled = self.encoder.encode(self.encoder.preprocess(image)[None]).pooled
+        if lens.fit is None:
+            return codes.pooled(pooled)
+        return lens.fit.embed(lens.space, pooled, self.encoder.logits(pooled))
 
     def _row(self, id: int) -> Row:
         row = self._open_store().find(id=id)
@@ -182,14 +336,16 @@ class Gallery:
             raise GalleryError(f"no image of {self.folder} has the id {id}")
         return row
 
-    def embeddings(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the ids of all images, rising (n,), and their embeddings (n, d), L2-normalised."""
-        ids, features = self._open_store().features()
-        return ids, codes.pooled(features)
-
     def file(self, id: int) -> Path:
         """Return the file of the image with this id. Raises GalleryError for an unknown one."""
         return self.folder / self._row(int(id)).path
+
+    def verified(self, id: int) -> Row | None:
+        """Return the catalogue's row of an image, its feature checked, or None where it is gone."""
+        row = self._open_store().find(id=id)
+        if row is not None:
+            self._open_store().feature(row)  # raises when it is damaged
+        return row
 
     def member(self, query: Query) -> Row | None:
         """Return the catalogue's row of a query that is an image of the gallery, by path or id."""
@@ -207,76 +363,6 @@ class Gallery:
             if row := store.find(path=os.path.relpath(file, folder).replace(os.sep, "/")):
                 return row
         return None
-
-    def index(self) -> Index:
-        """Return the index over the gallery's embeddings as they are now."""
-        store = self._open_store()
-        version = store.version()
-        if self._index is None or self._index[0] != version:
-            index = ExactIndex(store.dimension)
-            index.add(*self.embeddings())
-            self._index = version, index
-        return self._index[1]
-
-    def nearest(self, embedding: NDArray[np.float32], k: int, without: Row | None) -> list[Hit]:
-        """Return the k nearest of the gallery, without one of its images; verified, best first."""
-        store = self._open_store()
-        scores, ids = self.index().search(embedding, k + 1)
-        hits: list[Hit] = []
-        labels = Labels(self.folder)
-        for score, id in zip(scores[0].tolist(), ids[0].tolist(), strict=True):
-            row = store.find(id=id)
-            if row is None or (without is not None and id == without.id):
-                continue
-            store.feature(row)  # raises when it is damaged
-            label = labels.of(row.path)
-            hits.append(Hit(len(hits) + 1, score, id, row.path, label, labels.name(label), self.folder))
-        return hits[:k]
-
-
-def search(galleries: Sequence[Gallery], query: Query, k: int = 10, *, include_self: bool = False) -> Results:
-    """Ask several galleries at once; see `Gallery.search`. They must share an encoder."""
-    if k < 1:
-        raise GalleryError(f"k must be at least 1, not {k}")
-    first, *others = galleries
-    for other in others:
-        if other.encoder.identity != first.encoder.identity:
-            raise GalleryError(
-                f"{first.folder} was made by {first.encoder.identity}, {other.folder} by "
-                f"{other.encoder.identity}: scores of two encoders can't be compared"
-            )
-    embedding = first.embed(query)
-    hits = [
-        hit
-        for gallery in galleries
-        for hit in gallery.nearest(embedding, k, None if include_self else gallery.member(query))
-    ]
-    best = sorted(hits, key=lambda hit: -hit.score)[:k]
-    ranked = [
-        Hit(rank, hit.score, hit.id, hit.path, hit.label, hit.label_name, hit.folder)
-        for rank, hit in enumerate(best, 1)
-    ]
-    return Results(_describe(query), ranked)
-
-
-def _open_query(query: Query, target: int) -> Image.Image:
-    if isinstance(query, Image.Image):
-        return to_rgb(query)
-    if isinstance(query, np.ndarray):
-        return from_array(query)
-    assert not isinstance(query, int)
-    try:
-        return open_image(query, target)
-    except ImageError as error:
-        raise ImageError(f"{os.fspath(query)}: {error}") from None
-
-
-def _describe(query: Query) -> str:
-    if isinstance(query, int):
-        return f"image {query}"
-    if isinstance(query, str | os.PathLike):
-        return os.fspath(query)
-    return "picture"
 
 
 def _other_encoder(folder: Path, made_by: dict[str, Any], encoder: Encoder) -> str:

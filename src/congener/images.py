@@ -68,9 +68,7 @@ class Exclusion:
         """Tell whether the path, or a folder that it lies in, is left out."""
         parts = path.split("/")
         return any(fnmatchcase(part, glob) for part in parts for glob in self._part) or any(
-            fnmatchcase("/".join(parts[:end]), glob)
-            for end in range(1, len(parts) + 1)
-            for glob in self._whole
+            fnmatchcase("/".join(parts[:end]), glob) for end in range(1, len(parts) + 1) for glob in self._whole
         )
 
 
@@ -322,9 +320,7 @@ def _by_profile(image: Image.Image) -> Image.Image:
         else:
             source = ImageCms.getOpenProfile(BytesIO(image.info["icc_profile"])).profile
         profile = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(
-            image, ImageCms.ImageCmsProfile(source), profile, outputMode="RGB"
-        )
+        converted = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(source), profile, outputMode="RGB")
         if converted is not None:
             return converted
     return image.convert("RGB")

@@ -15,7 +15,9 @@ class Hit:
     rank: int
     """1 is the most alike."""
     score: float
-    """The raw ranking score (cosine, -1 to 1, for the plain search); higher is more alike."""
+    """The raw ranking score (cosine, -1 to 1, unless re-ranked); higher is more alike."""
+    similarity: float
+    """How alike for people, 0 to 1: see `Calibration`."""
     id: int
     """The image's number in its gallery."""
     path: str

@@ -95,30 +95,27 @@ def update_store(
     prune: bool = False,
     progress: Progress | None = None,
 ) -> UpdateReport:
-    """Index what is new or changed in the folder, drop what is gone.
+    """Index what is new or changed in the folder, drop what is gone; inside the store's `writing`.
 
-    Raises GalleryBusyError when another process writes, GalleryError when the folder is missing.
+    Raises GalleryError when the folder is missing.
     """
     started = time.perf_counter()
     if not folder.is_dir() and not prune:
         raise GalleryError(
-            f"the folder {folder} is missing; its {len(store)} images stay in the gallery "
-            "(--prune removes them)"
+            f"the folder {folder} is missing; its {len(store)} images stay in the gallery (--prune removes them)"
         )
-    with store.writing():
-        if exclude is None:
-            exclude = store.get("exclude")
-        else:
-            store.set("exclude", list(exclude))
-        found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
-        update = _Update(store, found)
-        todo = update.todo()
-        for number, reading in enumerate(read_all(folder, todo, encoder, update.slots), 1):
-            update.take(reading)
-            if progress:
-                progress(number, len(todo))
-        update.finish(Exclusion(exclude), prune)
-        store.compact()
+    if exclude is None:
+        exclude = store.get("exclude")
+    else:
+        store.set("exclude", list(exclude))
+    found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
+    update = _Update(store, found)
+    todo = update.todo()
+    for number, reading in enumerate(read_all(folder, todo, encoder, update.slots), 1):
+        update.take(reading)
+        if progress:
+            progress(number, len(todo))
+    update.finish(Exclusion(exclude), prune)
     return update.report(time.perf_counter() - started, encoder)
 
 

@@ -62,9 +62,7 @@ def paint(kind: str, specimen: int) -> Image.Image:
     return compose(painter, mount, body, scene)
 
 
-def paint_cabinet(
-    folder: Path, *, specimens: int = 12, progress: Callable[[int, int], None] | None = None
-) -> None:
+def paint_cabinet(folder: Path, *, specimens: int = 12, progress: Callable[[int, int], None] | None = None) -> None:
     """Write every kind's specimens into folders, and label_names.csv; keep existing pictures."""
     total = len(KINDS) * specimens
     for index, kind in enumerate(KINDS):

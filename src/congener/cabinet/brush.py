@@ -151,9 +151,7 @@ class Pen:
         return Field(x.astype(np.float32), y.astype(np.float32))
 
 
-def _surroundings(
-    shapes: Sequence[Array], margin: float, limits: tuple[int, ...]
-) -> tuple[int, int, int, int]:
+def _surroundings(shapes: Sequence[Array], margin: float, limits: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return the box (left, top, right, bottom) around shapes that lies on the plate."""
     points = np.concatenate(shapes)
     left, top = np.maximum(points.min(axis=0) - margin, 0).astype(int).tolist()

@@ -42,9 +42,7 @@ def _circle(corners: int) -> tuple[Array, Array]:
     return np.cos(angles), np.sin(angles)
 
 
-def ellipse(
-    x: float, y: float, width: float, height: float, angle: float = 0.0, *, corners: int = 28
-) -> Array:
+def ellipse(x: float, y: float, width: float, height: float, angle: float = 0.0, *, corners: int = 28) -> Array:
     """Return an ellipse with the given half axes, turned by an angle."""
     u, v = _circle(corners)
     c, s = math.cos(angle), math.sin(angle)

@@ -77,9 +77,7 @@ def _paint_wing(pen: Pen, wing: Wing) -> None:
     for row in wing.spots:
         places = fan.place(row.reach, np.asarray(row.turns))
         heads = [np.arctan2(y - wing.root[1], x - wing.root[0]) for x, y in places]
-        ovals = [
-            ellipse(x, y, *row.size, angle, corners=14) for (x, y), angle in zip(places, heads, strict=True)
-        ]
+        ovals = [ellipse(x, y, *row.size, angle, corners=14) for (x, y), angle in zip(places, heads, strict=True)]
         pen.fill(ovals, row.colour, opacity=0.92, inside=mask)
 
 
@@ -133,9 +131,7 @@ def _varied(points: Array, rng: Rng) -> Array:
 FORE_ROOT = (0.04, -0.16)
 HIND_ROOT = (0.03, -0.06)
 
-MONARCH_FORE = path(
-    "0.36 -0.44  0.7 -0.68  0.95 -0.77  1 -0.66  0.9 -0.42  0.86 -0.2  0.82 0  0.6 0.05  0.3 0.02"
-)
+MONARCH_FORE = path("0.36 -0.44  0.7 -0.68  0.95 -0.77  1 -0.66  0.9 -0.42  0.86 -0.2  0.82 0  0.6 0.05  0.3 0.02")
 MONARCH_HIND = path("0.35 -0.14  0.7 -0.08  0.83 0.12  0.79 0.36  0.62 0.56  0.4 0.66  0.2 0.58  0.09 0.3")
 
 
@@ -176,9 +172,7 @@ def monarch(pen: Pen, rng: Rng) -> None:
     _paint(pen, kind, rng)
 
 
-SWALLOW_FORE = path(
-    "0.32 -0.42  0.68 -0.72  0.96 -0.86  1 -0.74  0.92 -0.48  0.86 -0.2  0.8 0  0.58 0.03  0.3 0"
-)
+SWALLOW_FORE = path("0.32 -0.42  0.68 -0.72  0.96 -0.86  1 -0.74  0.92 -0.48  0.86 -0.2  0.8 0  0.58 0.03  0.3 0")
 SWALLOW_HIND = path(
     "0.32 -0.12  0.62 -0.06  0.76 0.12  0.74 0.34  0.66 0.48  0.6 0.56  0.61 0.76  0.62 0.93  "
     "0.55 0.94  0.5 0.76  0.44 0.6  0.32 0.62  0.2 0.52  0.09 0.26"
@@ -229,8 +223,7 @@ MORPHO_FORE = path(
     "0.34 -0.46  0.66 -0.72  0.92 -0.8  0.96 -0.64  0.87 -0.4  0.84 -0.16  0.84 0.06  0.62 0.12  0.3 0.06"
 )
 MORPHO_HIND = path(
-    "0.36 -0.1  0.72 -0.02  0.86 0.16  0.83 0.36  0.72 0.46  0.62 0.6  0.46 0.66  0.34 0.76  "
-    "0.2 0.64  0.1 0.3"
+    "0.36 -0.1  0.72 -0.02  0.86 0.16  0.83 0.36  0.72 0.46  0.62 0.6  0.46 0.66  0.34 0.76  0.2 0.64  0.1 0.3"
 )
 
 

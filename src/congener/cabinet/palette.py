@@ -73,9 +73,7 @@ def noise(x: Array, y: Array, *, roughness: float = 1.4, seed: int = 0) -> Array
     return np.take(_tile(roughness), rows * TILE + columns)
 
 
-def cloth(
-    shape: tuple[int, int], corner: Sequence[float], *, wide: float, tall: float, roughness: float
-) -> Array:
+def cloth(shape: tuple[int, int], corner: Sequence[float], *, wide: float, tall: float, roughness: float) -> Array:
     """Return a sheet of noise whose cells are stretched to the given width and height in pixels."""
     height, width = shape
     spans = width / wide, height / tall

@@ -284,9 +284,7 @@ def feather(pen: Pen, rng: Rng) -> None:
     pen.fill(stroke(shaft, 0.008, 0.044), "#e9dcbc", Finish(0.7, 0.02, 0.45))
 
 
-def _vane(
-    pen: Pen, edge: tuple[Array, Array, float], plumage: Callable[[Array, Array], Array], rng: Rng
-) -> None:
+def _vane(pen: Pen, edge: tuple[Array, Array, float], plumage: Callable[[Array, Array], Array], rng: Rng) -> None:
     """Paint one side of a feather: down, the web with its splits, single barbs, a fringe."""
     y, out, bow = edge
     sign = float(np.sign(out[len(out) // 2]))

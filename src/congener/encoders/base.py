@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from congener.errors import EncoderError
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -66,6 +68,14 @@ class Encoder(ABC):
             reducing_gap=3.0,
         )
         return np.asarray(square)
+
+    def logits(self, pooled: NDArray[np.floating]) -> NDArray[np.float32] | None:
+        """Return the class logits (n, classes) that follow from pooled features (n, d); None without classes."""
+        return None
+
+    def feature_map(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the last feature map (n, d, h, w). Raises EncoderError where the network shows none."""
+        raise EncoderError(f"{self.identity.name} shows no feature map: choose another code")
 
     @abstractmethod
     def encode(self, pixels: NDArray[np.uint8]) -> Features:

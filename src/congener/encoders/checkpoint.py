@@ -76,9 +76,7 @@ def read_checkpoint(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
     with file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != sha256:
-            raise EncoderError(
-                f"the weights {path} have SHA-256 {digest[:12]}…, not {sha256[:12]}…: reinstall them"
-            )
+            raise EncoderError(f"the weights {path} have SHA-256 {digest[:12]}…, not {sha256[:12]}…: reinstall them")
         file.seek(0)
         return _read(file)
 

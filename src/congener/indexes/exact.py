@@ -39,9 +39,7 @@ class ExactIndex(Index):
         kept = ~np.isin(self._ids, ids)
         self._ids, self._embeddings = self._ids[kept], self._embeddings[kept]
 
-    def search(
-        self, queries: NDArray[np.float32], k: int, among: NDArray[np.int64] | None = None
-    ) -> Neighbours:
+    def search(self, queries: NDArray[np.float32], k: int, among: NDArray[np.int64] | None = None) -> Neighbours:
         """See `Index.search`."""
         ids, embeddings = self._ids, self._embeddings
         if among is not None:
@@ -49,9 +47,7 @@ class ExactIndex(Index):
             ids, embeddings = ids[chosen], embeddings[chosen]
         k = min(k, len(ids))
         rows = max(1, _BLOCK // max(len(ids), 1))
-        found = [
-            _top(queries[start : start + rows] @ embeddings.T, k) for start in range(0, len(queries), rows)
-        ]
+        found = [_top(queries[start : start + rows] @ embeddings.T, k) for start in range(0, len(queries), rows)]
         scores = np.concatenate([s for s, _ in found]) if found else np.empty((0, k), np.float32)
         columns = np.concatenate([c for _, c in found]) if found else np.empty((0, k), np.int64)
         return Neighbours(scores, ids[columns])

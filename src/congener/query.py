@@ -1,0 +1,80 @@
+"""Query: what a gallery is asked with, from anywhere, as a picture; several as one."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from congener.codes import Array, unit
+from congener.errors import CongenerError, ImageError
+from congener.images import from_array, open_image, to_rgb
+
+Query = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | int
+"""A path, a picture, an array (height, width, 3) uint8 RGB, or the id of an image of the gallery."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, width and height in pixels of the picture as it is shown, EXIF orientation applied."""
+
+UNLIKE_WEIGHT = 0.5
+
+
+def open_query(query: Query, target: int | None, box: Box | None = None) -> Image.Image:
+    """Return a query, other than an id, as an RGB picture; `box` is cut out of it.
+
+    target: see `open_image`. Raises ImageError naming the query.
+    """
+    try:
+        picture = _open(query, None if box else target)
+    except ImageError as error:
+        raise ImageError(f"{describe(query)}: {error}") from None
+    return picture if box is None else crop(picture, box)
+
+
+def _open(query: Query, target: int | None) -> Image.Image:
+    if isinstance(query, Image.Image):
+        return to_rgb(query)
+    if isinstance(query, np.ndarray):
+        return from_array(query)
+    assert not isinstance(query, int)
+    return open_image(query, target)
+
+
+def crop(picture: Image.Image, box: Box) -> Image.Image:
+    """Return the part of a picture in a box. Raises CongenerError unless the box holds a pixel of it."""
+    left, top, width, height = box
+    right, bottom = min(left + width, picture.width), min(top + height, picture.height)
+    corners = round(max(left, 0)), round(max(top, 0)), round(right), round(bottom)
+    if not (corners[0] < corners[2] and corners[1] < corners[3]):
+        raise CongenerError(
+            f"the box {','.join(f'{value:g}' for value in box)} (x,y,width,height) holds nothing of a picture of "
+            f"{picture.width} × {picture.height} pixels"
+        )
+    return picture.crop(corners)
+
+
+def describe(query: Query) -> str:
+    """Return what to call a query."""
+    if isinstance(query, int):
+        return f"image {query}"
+    if isinstance(query, str | os.PathLike):
+        return os.fspath(query)
+    return "picture"
+
+
+def combine(wanted: Array, unwanted: Array) -> Array:
+    """Return one embedding (1, d) for several wanted (n, d), away from unwanted ones (m, d).
+
+    Source: Rocchio's formula, as in Manning, Raghavan, Schütze, "Introduction to Information Retrieval" (2008),
+    eq. 9.3, without an original query: mean(wanted) - 0.5 mean(unwanted), at unit length.
+    """
+    centre = wanted.mean(axis=0, keepdims=True)
+    if len(unwanted):
+        centre = centre - np.float32(UNLIKE_WEIGHT) * unwanted.mean(axis=0, keepdims=True)
+    return unit(centre)
+
+
+def as_list(queries: Query | Sequence[Query]) -> list[Query]:
+    """Return one query, or several, as a list."""
+    return list(queries) if isinstance(queries, list | tuple) else [queries]  # type: ignore[list-item]

@@ -1,0 +1,222 @@
+"""Search: one question, of one picture or several, to one gallery or several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from congener.codes import Array
+from congener.encoders import Encoder
+from congener.errors import GalleryError
+from congener.fit import Fit
+from congener.indexes import ExactIndex, Index, Neighbours
+from congener.labels import Labels
+from congener.query import Box, Query, as_list, combine, describe
+from congener.rerank import Space, compose
+from congener.results import Hit, Results
+from congener.store import Row
+
+_EXTRA = 100  # hits below the k asked for that a re-ranker may bring up
+_GALLERY_BITS = 40  # of an id that is unique over several galleries, the part that is the image's own
+
+
+@dataclass(frozen=True)
+class Lens:
+    """How embeddings are made: what was fitted on a gallery, and in which of its spaces."""
+
+    fit: Fit | None
+    """None where nothing is fitted yet: plain pooled features."""
+    space: str
+    version: tuple[str, int]
+    """Differs for each fit."""
+
+    def similarity(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the similarity, 0 to 1, of cosines."""
+        if self.fit is None:
+            return np.clip(scores, 0, 1).astype(np.float64)
+        return self.fit.calibrations[self.space](scores)
+
+
+class Searchable(Protocol):
+    """What a search needs of a gallery."""
+
+    folder: Path
+
+    def __len__(self) -> int: ...
+
+    @property
+    def encoder(self) -> Encoder:
+        """What made its features."""
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of its images."""
+
+    def version(self) -> tuple[int, int]:
+        """Return what changes whenever its images do."""
+
+    def lens(self, adapted: bool | None) -> Lens:
+        """Return how its embeddings are made."""
+
+    def embeddings(self, lens: Lens | None = None) -> tuple[NDArray[np.int64], Array]:
+        """Return ids (n) and embeddings (n, d)."""
+
+    def embed(self, query: Query, *, box: Box | None = None, lens: Lens | None = None) -> Array:
+        """Return the embedding (1, d) of a query."""
+
+    def member(self, query: Query) -> Row | None:
+        """Return the row of a query that is an image of it."""
+
+    def verified(self, id: int) -> Row | None:
+        """Return the row of an image, checked."""
+
+
+class Searcher:
+    """Answers questions to the same galleries; keeps their index as long as they don't change."""
+
+    def __init__(self, galleries: Sequence[Searchable]) -> None:
+        """Raise GalleryError unless all were made by one encoder."""
+        first, *others = galleries
+        for other in others:
+            if other.encoder.identity != first.encoder.identity:
+                raise GalleryError(
+                    f"{first.folder} was made by {first.encoder.identity}, {other.folder} by "
+                    f"{other.encoder.identity}: scores of two encoders can't be compared"
+                )
+        self._galleries = tuple(galleries)
+        self._made: tuple[object, _Everything] | None = None
+
+    def search(
+        self,
+        query: Query | Sequence[Query],
+        k: int = 10,
+        *,
+        include_self: bool = False,
+        unlike: Sequence[Query] = (),
+        box: Box | None = None,
+        rerank: Sequence[str] = (),
+        min_similarity: float = 0,
+        adapted: bool | None = None,
+    ) -> Results:
+        """Answer one question: see `congener.search`."""
+        if k < 1:
+            raise GalleryError(f"k must be at least 1, not {k}")
+        reranker = compose(rerank)
+        lead = max(self._galleries, key=len)  # several galleries are seen through the largest one's eyes
+        # what was learned from one gallery's labels says nothing of another's
+        lens = lead.lens(adapted if len(self._galleries) == 1 else False)
+        everything = self._everything(lens)
+        wanted = as_list(query)
+        embedding = combine(
+            np.concatenate([lead.embed(each, box=box, lens=lens) for each in wanted]),
+            np.concatenate([lead.embed(each, lens=lens) for each in unlike] or [np.empty((0, 0), np.float32)]),
+        )
+        hidden = [] if include_self else self._members([*wanted, *unlike])
+        space = everything.space(np.array(hidden, np.int64))
+        answer = space.search(embedding, k if not rerank else k + _EXTRA)
+        _, answer = reranker(embedding, answer, space)
+        ids = answer.ids[0]
+        similarities = lens.similarity(space.fetch(ids) @ embedding[0])
+        question = " + ".join(describe(each) for each in wanted)
+        return Results(question, self._hits(ids, answer.scores[0], similarities, k, min_similarity))
+
+    def _everything(self, lens: Lens) -> "_Everything":
+        version = lens.version, lens.space, tuple(gallery.version() for gallery in self._galleries)
+        if self._made is None or self._made[0] != version:
+            self._made = version, _Everything(self._galleries, lens)
+        return self._made[1]
+
+    def _members(self, queries: Sequence[Query]) -> list[int]:
+        """Return the ids, unique over the galleries, of queries that are images of theirs."""
+        rows = ((number, g.member(query)) for number, g in enumerate(self._galleries) for query in queries)
+        return [(number << _GALLERY_BITS) + row.id for number, row in rows if row is not None]
+
+    def _hits(
+        self,
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        similarities: NDArray[np.float64],
+        k: int,
+        min_similarity: float,
+    ) -> list[Hit]:
+        hits: list[Hit] = []
+        labels = [gallery.labels for gallery in self._galleries]
+        for unique, score, similarity in zip(ids.tolist(), scores.tolist(), similarities.tolist(), strict=True):
+            if len(hits) == k:
+                break
+            number, id = unique >> _GALLERY_BITS, unique & ((1 << _GALLERY_BITS) - 1)
+            row = self._galleries[number].verified(id)
+            if row is None or similarity < min_similarity:
+                continue
+            label = labels[number].of(row.path)
+            name, folder = labels[number].name(label), self._galleries[number].folder
+            hits.append(Hit(0, score, similarity, id, row.path, label, name, folder))
+        return [replace(hit, rank=rank) for rank, hit in zip(count(1), hits, strict=False)]
+
+
+class _Everything:
+    """The embeddings of several galleries, under ids unique over them, and their index."""
+
+    def __init__(self, galleries: Sequence[Searchable], lens: Lens) -> None:
+        parts = [gallery.embeddings(lens) for gallery in galleries]
+        ids = [part_ids + (number << _GALLERY_BITS) for number, (part_ids, _) in enumerate(parts)]
+        self._ids = ids[0] if len(ids) == 1 else np.concatenate(ids)
+        self._embeddings = parts[0][1] if len(parts) == 1 else np.concatenate([part for _, part in parts])
+        self._index: Index = ExactIndex(self._embeddings.shape[1])
+        self._index.add(self._ids, self._embeddings)
+
+    def space(self, hidden: NDArray[np.int64]) -> Space:
+        """Return what may be asked of it as if it didn't hold the hidden images."""
+
+        def search(queries: Array, k: int) -> Neighbours:
+            found = self._index.search(queries, k + len(hidden))
+            if not len(hidden):
+                return found
+            seen = ~np.isin(found.ids, hidden)
+            width = min(k, int(seen.sum(axis=1).min(initial=k)))
+            first = np.argsort(~seen, axis=1, kind="stable")[:, :width]
+            scores = np.take_along_axis(found.scores, first, axis=1)
+            return Neighbours(scores, np.take_along_axis(found.ids, first, axis=1))
+
+        return Space(search, self.fetch)
+
+    def fetch(self, ids: NDArray[np.int64]) -> Array:
+        """Return the embeddings (n, d) of ids (n)."""
+        return self._embeddings[np.searchsorted(self._ids, ids)]
+
+
+def search(
+    galleries: Sequence[Searchable],
+    query: Query | Sequence[Query],
+    k: int = 10,
+    *,
+    include_self: bool = False,
+    unlike: Sequence[Query] = (),
+    box: Box | None = None,
+    rerank: Sequence[str] = (),
+    min_similarity: float = 0,
+    adapted: bool | None = None,
+) -> Results:
+    """Return the k images of all the galleries that are most alike to a query, best first.
+
+    query: a path, a picture, an array, the id of an image, or several of these, which then count as one.
+    include_self: whether an image of a gallery that is asked for by its path or id may be among its own results.
+    unlike: what the hits should not be like. box: the part of the query that counts. rerank: re-rankers by name, as
+    in `congener.rerank`, in order. min_similarity: hits below it, 0 to 1, are left out. adapted: whether to use the
+    map learned from the labels; by default where there is one. Raises CongenerError when a query can't be read, or
+    galleries of two encoders are asked.
+    """
+    return Searcher(galleries).search(
+        query,
+        k,
+        include_self=include_self,
+        unlike=unlike,
+        box=box,
+        rerank=rerank,
+        min_similarity=min_similarity,
+        adapted=adapted,
+    )

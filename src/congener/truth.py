@@ -1,0 +1,184 @@
+"""Truth: which queries are put to which images, and the labels to judge the answers by."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from congener.codes import Array, Blend
+from congener.errors import CongenerError, ImageError
+from congener.gallery import Gallery
+from congener.images import find_images, open_image
+
+
+@dataclass(frozen=True)
+class Items:
+    """Images with what an evaluation needs of each: queries, or a gallery."""
+
+    files: list[Path]
+    paths: list[str]
+    """As they are shown."""
+    labels: list[str | None]
+    pooled: NDArray[np.floating]
+    """(n, d)"""
+    logits: Array | None
+    """(n, c)"""
+    ids: NDArray[np.int64]
+    """Of the gallery; -1 for an image from elsewhere."""
+    contents: NDArray[np.bytes_]
+    """The hash of each file."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def chosen(self, rows: Sequence[int]) -> "Items":
+        """Return some of them."""
+        return Items(
+            [self.files[row] for row in rows],
+            [self.paths[row] for row in rows],
+            [self.labels[row] for row in rows],
+            self.pooled[rows],
+            None if self.logits is None else self.logits[rows],
+            self.ids[rows],
+            self.contents[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """Queries, the images that they are put to, and what the labels are called."""
+
+    folder: Path
+    queries: Items
+    gallery: Items
+    names: dict[str, str]
+    """Label -> name to show."""
+    blend: Blend | None
+    """The gallery's own code, or None where it must be fitted on the gallery part alone."""
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether every query is an image of the gallery."""
+        return bool((self.own_rows() >= 0).any())
+
+    def own_rows(self) -> NDArray[np.int64]:
+        """Return for each query its own row among the images asked, -1 where it isn't there."""
+        rows = {id: row for row, id in enumerate(self.gallery.ids.tolist())}
+        return np.array([rows.get(id, -1) if id >= 0 else -1 for id in self.queries.ids.tolist()], np.int64)
+
+
+# ground truth
+
+
+def leave_one_out(gallery: Gallery) -> Task:
+    """Return the task in which each labelled image asks for the others of its label."""
+    items = gallery_items(gallery)
+    labelled = [row for row, label in enumerate(items.labels) if label is not None]
+    return _task(gallery, items.chosen(labelled), items)
+
+
+def split_by(gallery: Gallery, table: Path) -> Task:
+    """Return the task of a table with the columns path,label,is_query; paths relative to the table.
+
+    Raises CongenerError for a table of another form, or paths that are not in the gallery.
+    """
+    items = gallery_items(gallery)
+    rows = {file.resolve(): row for row, file in enumerate(items.files)}
+    chosen: dict[bool, list[int]] = {True: [], False: []}
+    labels = dict(enumerate(items.labels))
+    for line in _read_table(table, ("path", "label", "is_query")):
+        row = rows.get((table.parent / line["path"]).resolve())
+        if row is None:
+            raise CongenerError(f"{table}: {line['path']} is not among the images of {gallery.folder}")
+        labels[row] = line["label"]
+        chosen[line["is_query"].strip().lower() in ("1", "true", "yes")].append(row)
+    items = replace(items, labels=list(labels.values()))
+    task = _task(gallery, items.chosen(chosen[True]), items.chosen(chosen[False]))
+    return replace(task, blend=None)
+
+
+def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> Task:
+    """Return the task in which pictures from elsewhere ask.
+
+    A query's label is its row in a table (path,label; paths relative to the table), else the name of its folder or
+    its own name without suffix, whichever is a label of the gallery or its readable name.
+    """
+    if not folder.is_dir():
+        raise CongenerError(f"no such folder of queries: {folder}")
+    items = gallery_items(gallery)
+    names = _names(gallery, items)
+    given = {}
+    if table is not None:
+        given = {(table.parent / row["path"]).resolve(): row["label"] for row in _read_table(table, ("path", "label"))}
+    known = _known_labels(names)
+    files, labels, features = [], [], []
+    for found in find_images(folder):
+        try:
+            picture = open_image(folder / found.path, gallery.encoder.resized_side)
+        except ImageError as error:
+            raise CongenerError(f"{folder / found.path}: {error}") from None
+        file = folder / found.path
+        label = given.get(file.resolve()) or known.get(_plain(file.parent.name)) or known.get(_plain(file.stem))
+        files.append(file)
+        labels.append(label)
+        features.append(gallery.encoder.encode(gallery.encoder.preprocess(picture)[None]).pooled)
+    if not files:
+        raise CongenerError(f"no images in the folder of queries {folder}")
+    pooled = np.concatenate(features)
+    outside = np.full(len(files), -1, np.int64)
+    paths = [str(file) for file in files]
+    contents = np.zeros(len(files), "S64")
+    queries = Items(files, paths, labels, pooled, gallery.encoder.logits(pooled), outside, contents)
+    return _task(gallery, queries, items)
+
+
+def gallery_items(gallery: Gallery) -> Items:
+    """Return a gallery's images as items."""
+    labels = gallery.labels
+    rows = {row.id: row for row in gallery.rows()}
+    ids, pooled = gallery.features()
+    paths = [rows[id].path for id in ids.tolist()]
+    contents = np.array([rows[id].content.hex() for id in ids.tolist()], "S64")
+    files = [gallery.folder / path for path in paths]
+    named = [labels.of(path) for path in paths]
+    return Items(files, paths, named, pooled, gallery.encoder.logits(pooled), ids, contents)
+
+
+def _task(gallery: Gallery, queries: Items, items: Items) -> Task:
+    if not any(label is not None for label in items.labels):
+        raise CongenerError(
+            f"{gallery.folder} has no labels to judge by: sort its images into folders, one a kind, or give a labels.csv"
+        )
+    fitted = gallery.fit
+    blend = None if fitted is None else fitted.blend
+    return Task(gallery.folder, queries, items, _names(gallery, items), blend)
+
+
+def _names(gallery: Gallery, items: Items) -> dict[str, str]:
+    labels = gallery.labels
+    return {label: labels.name(label) or label for label in items.labels if label is not None}
+
+
+def _known_labels(names: dict[str, str]) -> dict[str, str]:
+    """Return each label by what a query's file or folder may be called: itself, its name, the name's first part."""
+    known = {_plain(name.split(",")[0]): label for label, name in names.items()}
+    known |= {_plain(name): label for label, name in names.items()}
+    return known | {_plain(label): label for label in names}
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if not set(columns) <= set(rows.fieldnames or ()):
+                raise CongenerError(f"{path} must begin with a line that names its columns: {','.join(columns)}")
+            yield from rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CongenerError(f"can't read {path}: {error}") from None
