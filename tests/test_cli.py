@@ -183,9 +183,7 @@ def test_a_gallery_kept_elsewhere(run: Run, colours: Path, tmp_path: Path) -> No
     assert run(*words, "--gallery", store).code == 2
 
 
-def test_hits_are_copied_with_their_rank_and_never_over_another_file(
-    run: Run, colours: Path, tmp_path: Path
-) -> None:
+def test_hits_are_copied_with_their_rank_and_never_over_another_file(run: Run, colours: Path, tmp_path: Path) -> None:
     words = ("search", colours / "warm/red.png", "--in", colours, "-k", 2, "--copy-to", tmp_path / "hits")
     for _ in range(2):
         assert run(*words).code == 0
@@ -303,9 +301,7 @@ def test_of_several_queries_the_good_ones_are_answered(run: Run, colours: Path, 
     assert "text.jpg" in done.err
 
 
-def test_an_interruption_is_said_in_one_line(
-    run: Run, colours: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interruption_is_said_in_one_line(run: Run, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -333,9 +329,7 @@ def test_the_command_runs_and_help_names_every_command() -> None:
 
 def test_a_reader_that_has_seen_enough_is_no_error(cabinet: Path, tmp_path: Path) -> None:
     query = next(cabinet.glob("*/*.jpg"))
-    words = (
-        f"'{sys.executable}' -m congener search '{query}' --in '{cabinet}' --gallery '{tmp_path}/g' --paths"
-    )
+    words = f"'{sys.executable}' -m congener search '{query}' --in '{cabinet}' --gallery '{tmp_path}/g' --paths"
     done = subprocess.run(["sh", "-c", f"{words} | true"], capture_output=True, check=False)
     assert done.stderr == b""
 
@@ -346,6 +340,5 @@ def test_the_default_encoder_finds_painted_specimens(cabinet: Path, tmp_path: Pa
     assert done.returncode == 0
     assert [hit["label"] for hit in json.loads(done.stdout)["hits"]] == ["starfish"] * 3
     assert (
-        json.loads(process("info", cabinet, "--gallery", tmp_path / "g", "--json").stdout)["encoder"]["name"]
-        == "lite0"
+        json.loads(process("info", cabinet, "--gallery", tmp_path / "g", "--json").stdout)["encoder"]["name"] == "lite0"
     )

@@ -281,9 +281,7 @@ def test_arrays_are_pictures() -> None:
     assert colour(from_array(np.zeros((4, 5, 4), np.uint8))) == (255, 255, 255)
 
 
-@pytest.mark.parametrize(
-    "array", [np.zeros((4, 5, 2), np.uint8), np.zeros((4, 5, 3)), np.zeros((0, 5), np.uint8)]
-)
+@pytest.mark.parametrize("array", [np.zeros((4, 5, 2), np.uint8), np.zeros((4, 5, 3)), np.zeros((0, 5), np.uint8)])
 def test_other_arrays_are_refused(array: Any) -> None:
     with pytest.raises(ImageError, match="must be uint8"):
         from_array(array)

@@ -155,8 +155,7 @@ def test_a_stable_sort_breaks_ties_by_id(searches: Searches) -> None:
 
 def test_average_precision_is_that_of_scikit_learn(searches: Searches) -> None:
     expected = [
-        average_precision_score(truth, scores)
-        for truth, scores in zip(searches.truth, searches.encoded(), strict=True)
+        average_precision_score(truth, scores) for truth, scores in zip(searches.truth, searches.encoded(), strict=True)
     ]
     found = average_precision(searches.relevant, searches.total)
     assert found == pytest.approx(expected, abs=1e-12)
@@ -400,6 +399,4 @@ def test_values_that_can_not_be_drawn_from_are_refused() -> None:
     for level in (0, 1, 95, np.nan):
         assert refused(partial(bootstrap_interval, good, level=level)).startswith("level must be")
     assert refused(lambda: bootstrap_interval(good, resamples=0)).startswith("resamples must be")
-    assert refused(lambda: paired_difference(good, good[:1])) == (
-        "a and b must be of the same queries: (4,) and (1,)"
-    )
+    assert refused(lambda: paired_difference(good, good[:1])) == ("a and b must be of the same queries: (4,) and (1,)")

@@ -147,8 +147,7 @@ def naive_kreciprocal(query: Vectors, vectors: Vectors, top: list[int], k1: int,
         group = near(x, k2 - 1)
         return {j: sum(codes[g].get(j, 0) for g in group) / len(group) for j in world}
 
-    code = expand(0)
-    scores = []
+    code, scores = expand(0), []
     for image in top:
         other = expand(1 + image)
         jaccard = 1 - sum(min(code[j], other[j]) for j in world) / sum(max(code[j], other[j]) for j in world)

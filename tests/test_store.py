@@ -100,9 +100,7 @@ def test_a_failed_transaction_changes_nothing(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
-def test_features_are_synced_before_the_rows_that_point_to_them(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_features_are_synced_before_the_rows_that_point_to_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store.create(folder, ENCODER)
     order: list[str] = []
     fsync = os.fsync
@@ -150,9 +148,7 @@ def test_only_one_may_write_and_a_dead_one_does_not_block(folder: Path) -> None:
     assert contents(first) == {"1.jpg": 1, "2.jpg": 2}
 
 
-def test_holes_are_given_back_when_they_are_the_greater_part(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_holes_are_given_back_when_they_are_the_greater_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
     store, reader = Store.create(folder, ENCODER), Store.open(folder)
     add(store, *range(1, 11))

@@ -61,9 +61,7 @@ def test_unchanged_files_are_not_opened(
     assert counts(update_store(store, colours, encoder)) == (0, 5, 0, 0, 0)
 
 
-def test_a_changed_file_is_embedded_anew_under_its_id(
-    store: Store, colours: Path, encoder: MeanColour
-) -> None:
+def test_a_changed_file_is_embedded_anew_under_its_id(store: Store, colours: Path, encoder: MeanColour) -> None:
     update_store(store, colours, encoder)
     before = {row.path: row.id for row in store.rows()}
     write(colours / "green.png", "white")
@@ -106,9 +104,7 @@ def test_a_renamed_folder_keeps_its_ids_and_is_not_embedded_again(
     assert len(after) == 5
 
 
-def test_copies_count_as_renamed_in_the_same_run_and_later(
-    store: Store, colours: Path, encoder: MeanColour
-) -> None:
+def test_copies_count_as_renamed_in_the_same_run_and_later(store: Store, colours: Path, encoder: MeanColour) -> None:
     shutil.copy(colours / "green.png", colours / "a-copy.png")
     report = update_store(store, colours, encoder)
     assert counts(report) == (5, 0, 1, 0, 0)
@@ -212,9 +208,7 @@ def test_nothing_is_removed_when_most_is_gone(store: Store, colours: Path, encod
     assert (report.missing, report.images) == (0, 2)
 
 
-def test_nothing_is_removed_when_the_folder_is_missing(
-    store: Store, colours: Path, encoder: MeanColour
-) -> None:
+def test_nothing_is_removed_when_the_folder_is_missing(store: Store, colours: Path, encoder: MeanColour) -> None:
     update_store(store, colours, encoder)
     colours.rename(colours.with_name("unmounted"))
     with pytest.raises(GalleryError, match=r"is missing; its 5 images stay"):

@@ -1,8 +1,9 @@
 """Learn from labels: a linear map, fitted in closed form on a gallery's own labels.
 
-Ridge regression from [centred pooled feature, 2 x class probabilities] to the labels (one column each); an image's
-embedding is its prediction at unit length. Images of one label come to point the same way. The strength of the
-regularisation is chosen by leave-one-out, which ridge gives without refitting.
+Ridge regression from [centred pooled feature, share * class probabilities] to the labels, one column each; an image's
+embedding is its prediction at unit length. Images of one label come to point the same way. Of the network's classes
+only those count that the gallery shows; the probabilities are taken among these. The share and the strength of the
+regularisation are chosen by leave-one-out, which ridge gives without refitting.
 
 Source: T. Hastie, R. Tibshirani, J. Friedman, "The Elements of Statistical Learning" (2009), sections 3.4.1 and
 7.10 (eq. 7.64: the leave-one-out residual is the residual over 1 - h).
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 
 from congener.codes import Array, leading_directions, probabilities, unit
 from congener.errors import CongenerError
-from congener.metrics import r_precision
+from congener.metrics import paired_difference, r_precision
 
-STRENGTHS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+STRENGTHS = (0.05, 0.1, 0.2, 0.4)
 """Of the regularisation, to choose from."""
+SHARES = (0.0, 0.5, 1.0, 2.0, 3.0)
+"""Of the class probabilities beside the pooled feature, to choose from."""
 
-_PROBABILITIES = 2.0  # their share beside the pooled feature
+_SHOWN = 0.25  # a class counts when its probabilities sum to this part of the images a label has on average
 _DIMENSION = 256  # an embedding is projected to this where there are more labels
 _JUDGED = 2000  # images that ask in a judgement, where there are more
 
@@ -34,8 +37,10 @@ class LearningReport:
     images: int
     """Learned from: those with a label."""
     labels: int
+    share: float
+    """Of the class probabilities: with the strength, of those tried the pair with the best `after`."""
     strength: float
-    """Of the regularisation: of those tried, the one with the best `after`."""
+    """Of the regularisation."""
     before: float
     """Mean R-precision without the map, 0 to 1."""
     after: float
@@ -49,16 +54,41 @@ class LearningReport:
 
 
 @dataclass(frozen=True)
-class Adaptation:
-    """The map: unit((inputs - offset) @ weights)."""
+class Inputs:
+    """What the regression looks at: features to rows (n, d + kept classes)."""
 
     mean: Array
     """(d,), of the pooled features at unit length."""
+    kept: NDArray[np.int64]
+    """The network's classes that count."""
+    share: float
+
+    @classmethod
+    def fit(cls, features: NDArray[np.floating], logits: Array | None, labels: int, share: float) -> Self:
+        """Fit on pooled features (n, d) and logits (n, c) of images with so many different labels."""
+        mean = unit(features).mean(axis=0)
+        if logits is None or not share:
+            return cls(mean, np.empty(0, np.int64), 0.0)
+        sums = probabilities(logits).sum(axis=0)
+        return cls(mean, np.flatnonzero(sums >= _SHOWN * len(features) / labels), share)
+
+    def __call__(self, features: NDArray[np.floating], logits: Array | None) -> Array:
+        """Return the rows of pooled features (n, d) and logits (n, c)."""
+        centred = unit(unit(features) - self.mean)
+        if logits is None or not len(self.kept):
+            return centred
+        return np.hstack([centred, np.float32(self.share) * probabilities(logits[:, self.kept])])
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The map: unit((inputs - offset) @ weights)."""
+
+    inputs: Inputs
     offset: Array
-    """(d + c,), the mean of the inputs."""
+    """The mean of the inputs."""
     weights: Array
-    """(d + c, m)."""
-    strength: float
+    """(inputs, m)."""
 
     @property
     def dimension(self) -> int:
@@ -67,15 +97,16 @@ class Adaptation:
 
     def embed(self, features: NDArray[np.floating], logits: Array | None) -> Array:
         """Return embeddings (n, m) of pooled features (n, d) and logits (n, c)."""
-        return unit((inputs(features, logits, self.mean) - self.offset) @ self.weights)
+        return unit((self.inputs(features, logits) - self.offset) @ self.weights)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that was fitted, to be kept."""
         return {
-            "adapt.mean": self.mean,
+            "adapt.mean": self.inputs.mean,
+            "adapt.kept": self.inputs.kept,
+            "adapt.share": np.array([self.inputs.share]),
             "adapt.offset": self.offset,
             "adapt.weights": self.weights,
-            "adapt.strength": np.array([self.strength]),
         }
 
     @classmethod
@@ -83,22 +114,16 @@ class Adaptation:
         """Return what `arrays` came from, or None where there was none."""
         if "adapt.mean" not in arrays:
             return None
-        mean, offset, weights = (arrays[f"adapt.{name}"] for name in ("mean", "offset", "weights"))
-        return cls(mean, offset, weights, float(arrays["adapt.strength"][0]))
-
-
-def inputs(features: NDArray[np.floating], logits: Array | None, mean: Array) -> Array:
-    """Return what the regression looks at: (n, d + c)."""
-    centred = unit(unit(features) - mean)
-    if logits is None:
-        return centred
-    return np.hstack([centred, np.float32(_PROBABILITIES) * probabilities(logits)])
+        inputs = Inputs(arrays["adapt.mean"], arrays["adapt.kept"], float(arrays["adapt.share"][0]))
+        return cls(inputs, arrays["adapt.offset"], arrays["adapt.weights"])
 
 
 class Ridge:
     """The regression on one set of labelled images, for every strength at once."""
 
-    def __init__(self, features: NDArray[np.floating], logits: Array | None, labels: Sequence[str]) -> None:
+    def __init__(
+        self, features: NDArray[np.floating], logits: Array | None, labels: Sequence[str], share: float
+    ) -> None:
         """features (n, d), logits (n, c), labels (n). Raises CongenerError for fewer than two labels."""
         self.labels = sorted(set(labels))
         if len(self.labels) < 2:
@@ -108,28 +133,28 @@ class Ridge:
             )
         positions = {label: position for position, label in enumerate(self.labels)}
         self.targets = np.array([positions[label] for label in labels])
-        self.mean = unit(features).mean(axis=0)
-        self._inputs = inputs(features, logits, self.mean)
-        self.offset = self._inputs.mean(axis=0)
-        self._inputs -= self.offset
+        self.inputs = Inputs.fit(features, logits, len(self.labels), share)
+        self._rows = self.inputs(features, logits)
+        self.offset = self._rows.mean(axis=0)
+        self._rows -= self.offset
         self._decompose()
         self._share = np.bincount(self.targets).astype(np.float32) / len(labels)
         self._moments = self._sum_by_label(self._scores) - np.outer(self._scores.sum(axis=0), self._share)
 
     def _decompose(self) -> None:
         """inputs = scores @ axes.T, with orthogonal axes and squared lengths `self._values`."""
-        n, width = self._inputs.shape
+        n, width = self._rows.shape
         if n <= width:
-            values, vectors = np.linalg.eigh(self._inputs @ self._inputs.T)
+            values, vectors = np.linalg.eigh(self._rows @ self._rows.T)
             kept = values > values[-1] * 1e-6
             self._values = values[kept]
             self._scores = vectors[:, kept] * np.sqrt(self._values)
-            self._axes = self._inputs.T @ vectors[:, kept] / np.sqrt(self._values)
+            self._axes = self._rows.T @ vectors[:, kept] / np.sqrt(self._values)
         else:
-            values, vectors = np.linalg.eigh(self._inputs.T @ self._inputs)
+            values, vectors = np.linalg.eigh(self._rows.T @ self._rows)
             kept = values > values[-1] * 1e-6
             self._values, self._axes = values[kept], vectors[:, kept]
-            self._scores = self._inputs @ self._axes
+            self._scores = self._rows @ self._axes
 
     def _sum_by_label(self, rows: Array) -> Array:
         """Return the sums (r, labels) of the rows (n, r) of each label."""
@@ -194,23 +219,41 @@ class Ridge:
 
     def adaptation(self, strength: float) -> Adaptation:
         """Return the map at this strength."""
-        weights = self._axes @ (self._moments / (self._values + strength)[:, None])
+        weights: Array = self._axes @ (self._moments / (self._values + strength)[:, None])
         if weights.shape[1] > _DIMENSION:
             weights = weights @ leading_directions(self.predictions(strength), _DIMENSION)
-        return Adaptation(self.mean, self.offset, weights.astype(np.float32), strength)
+        return Adaptation(self.inputs, self.offset, weights)
 
 
-def judge(ridge: Ridge, embeddings: Array) -> LearningReport:
-    """Choose the strength, and compare with the embeddings (n, m) that the same images have without the map."""
+def learn(
+    features: NDArray[np.floating], logits: Array | None, labels: Sequence[str], embeddings: Array
+) -> tuple[Ridge, LearningReport]:
+    """Choose share and strength, and compare with the embeddings (n, m) that the same images have without the map.
+
+    features (n, d), logits (n, c), labels (n). Raises CongenerError for fewer than two labels.
+    """
     rows = slice(0, _JUDGED)
-    before = _mean_r_precision(ridge, embeddings[rows] @ embeddings.T)
-    after = {strength: _mean_r_precision(ridge, ridge.scores_without(strength, rows)) for strength in STRENGTHS}
-    best = max(STRENGTHS, key=lambda strength: after[strength])
-    return LearningReport(len(ridge), len(ridge.labels), best, before, after[best], kept=after[best] > before)
+    best: tuple[float, Ridge, float, NDArray[np.float64]] | None = None
+    for share in SHARES if logits is not None else SHARES[:1]:
+        ridge = Ridge(features, logits, labels, share)
+        for strength in STRENGTHS:
+            values = _r_precision(ridge, ridge.scores_without(strength, rows))
+            if best is None or values.mean() > best[0]:
+                best = float(values.mean()), ridge, strength, values
+    assert best is not None
+    after, ridge, strength, values = best
+    before = _r_precision(ridge, embeddings[rows] @ embeddings.T)
+    helps = paired_difference(values, before).low > 0
+    count = len(ridge.labels)
+    share = ridge.inputs.share
+    return ridge, LearningReport(len(ridge), count, share, strength, float(before.mean()), after, kept=helps)
 
 
-def _mean_r_precision(ridge: Ridge, scores: Array) -> float:
-    """Return the mean R-precision of the first images asking, by their scores (m, n) with all."""
+def _r_precision(ridge: Ridge, scores: Array) -> NDArray[np.float64]:
+    """Return the R-precision of each of the first images asking, by their scores (m, n) with all.
+
+    Raises CongenerError where no two images share a label.
+    """
     asking = np.arange(len(scores))
     scores[asking, asking] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :-1]
@@ -218,5 +261,5 @@ def _mean_r_precision(ridge: Ridge, scores: Array) -> float:
     total = relevant.sum(axis=1)
     judged = total > 0
     if not judged.any():
-        return 0.0
-    return float(r_precision(relevant[judged], total[judged]).mean())
+        raise CongenerError("learning needs labels that several images share; here each has its own")
+    return r_precision(relevant[judged], total[judged])

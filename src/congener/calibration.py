@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from congener.codes import Array
 
 _BINS = 400  # over the scores from -1 to 1
-_FEWEST_PAIRS = 30  # pairs of one label, below which labels say too little
+_NEAREST = 20  # hits of each image that are looked at
+_FEWEST = 30  # hits that share the label, below which labels say too little
 
 
 @dataclass(frozen=True)
 class Calibration:
     """A rising curve. `meaning` says of what: "label" or "percentile".
 
-    label: the fraction of pairs at this score that share a label, where the gallery has labels.
+    label: the fraction of hits at this score that share the query's label, where the gallery has labels.
     percentile: the fraction of the gallery's pairs that are less alike than this.
     """
 
@@ -33,18 +34,22 @@ class Calibration:
     def fit(cls, scores: Array, labels: Sequence[str | None]) -> Self:
         """Fit on the scores (n, n) of each of a sample with each, the diagonal left out, and their labels (n)."""
         edges = np.linspace(-1, 1, _BINS + 1)
-        upper = np.triu_indices(len(scores), 1)
-        pairs = np.clip(scores[upper], -1, 1)
         names = {label: number for number, label in enumerate(set(labels) - {None})}
         numbers = np.array([names.get(label, -1) for label in labels])
-        judged = ((numbers[:, None] >= 0) & (numbers >= 0))[upper]
-        same = judged & (numbers[:, None] == numbers)[upper]
-        alike, everything = (np.histogram(pairs[chosen], edges)[0] for chosen in (same, judged))
-        if _FEWEST_PAIRS <= alike.sum() < everything.sum():
+        scores = np.clip(scores, -1, 1)
+        np.fill_diagonal(scores, -2)
+        known = numbers[numbers >= 0]
+        judged = scores[numbers >= 0][:, numbers >= 0]
+        nearest = np.argsort(-judged, axis=1, kind="stable")[:, : max(min(_NEAREST, len(judged) - 1), 0)]
+        hits = np.take_along_axis(judged, nearest, axis=1)
+        right = known[nearest] == known[:, None]
+        alike, everything = (np.histogram(chosen, edges)[0] for chosen in (hits[right], hits))
+        if _FEWEST <= alike.sum() < everything.sum():
             seen = everything > 0
             middles = (edges[1:] + edges[:-1])[seen] / 2
             return cls("label", middles, rising(alike[seen] / everything[seen], everything[seen]))
-        below = np.histogram(pairs, edges)[0].cumsum() / max(len(pairs), 1)
+        others = scores[scores >= -1]
+        below = np.histogram(others, edges)[0].cumsum() / max(len(others), 1)
         return cls("percentile", edges, np.concatenate([[0], below]))
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:

@@ -30,7 +30,7 @@ FIT_SAMPLE = 4000
 """Images that `Blend` is fitted on, where there are more."""
 
 _WEIGHTS = (0.3, 0.8, 2.0, 5.0, 10.0, 30.0)  # of the class probabilities; the smallest is harmless everywhere
-_NEIGHBOURS = (3, 4, 5, 6, 7, 8, 9, 11, 14, 18, 24, 30)  # the k at which reciprocity is looked at
+_NEIGHBOURS = (2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 18)  # the k at which reciprocity is looked at
 _RECIPROCITY_SAMPLE = 2000
 _DIMENSION = 256
 _GEM_POWER = 3.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener import codes, metrics
-from congener.adapt import Ridge, judge
+from congener.adapt import learn
 from congener.codes import Array, Blend
 from congener.encoders import Encoder
 from congener.errors import CongenerError, unknown_name
@@ -231,7 +231,8 @@ def _embed_maps(items: Items, encoder: Encoder, code: str) -> Array:
         return make(encoder.feature_map(pixels[None]))[0]
 
     with ThreadPoolExecutor(workers()) as pool:
-        return np.stack(list(pool.map(embed, items.files)))
+        embeddings: list[Array] = list(pool.map(embed, items.files))
+    return np.stack(embeddings)
 
 
 def _rank(
@@ -251,13 +252,15 @@ def _rank(
 def _adapted_ranker(task: Task) -> _Rank:
     known = [row for row, label in enumerate(task.gallery.labels) if label is not None]
     learned = task.gallery.chosen(known)
-    ridge = Ridge(learned.pooled, learned.logits, [label for label in learned.labels if label is not None])
     blend = task.blend or fit_blend(task.gallery)
-    strength = judge(ridge, blend.embed(learned.pooled, learned.logits)).strength
+    embedded = blend.embed(learned.pooled, learned.logits)
+    labels = [label for label in learned.labels if label is not None]
+    ridge, report = learn(learned.pooled, learned.logits, labels, embedded)
+    strength = report.strength
     if not task.leaves_one_out:
         adaptation = ridge.adaptation(strength)
-        embeddings = [adaptation.embed(items.pooled, items.logits) for items in (task.queries, task.gallery)]
-        return lambda reranker: _rank(task, embeddings[0], embeddings[1], reranker)
+        queries, gallery = (adaptation.embed(items.pooled, items.logits) for items in (task.queries, task.gallery))
+        return lambda reranker: _rank(task, queries, gallery, reranker)
     if len(learned) < len(task.gallery):
         raise CongenerError("leaving one out, what is learned from labels needs a label for every image: use --split")
 

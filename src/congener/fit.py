@@ -99,8 +99,7 @@ def fit(store: Store, encoder: Encoder, label_of: LabelOf, ridge: Ridge | None =
     calibrations = {BLEND: Calibration.fit(embeddings @ embeddings.T, labels)}
     if ridge is None:
         return Fit(blend, None, calibrations)
-    rows = slice(0, _CALIBRATION_SAMPLE)
-    calibrations[ADAPTED] = _calibrate_adapted(ridge, strength, rows)
+    calibrations[ADAPTED] = _calibrate_adapted(ridge, strength, some)
     return Fit(blend, ridge.adaptation(strength), calibrations)
 
 
@@ -118,14 +117,10 @@ def is_due(store: Store, images: int) -> bool:
     return changed > 0 if images < SMALL else changed >= images / 10
 
 
-def learn(store: Store, encoder: Encoder, label_of: LabelOf) -> tuple[Ridge, Labelled]:
-    """Return the regression on the gallery's labelled images, and what it was fitted on.
-
-    Raises CongenerError when there are fewer than two labels.
-    """
+def labelled(store: Store, encoder: Encoder, label_of: LabelOf) -> Labelled:
+    """Return the gallery's labelled images, a sample of them where they are very many."""
     ids, features = store.sample(LEARN_SAMPLE)
     labels = [label_of(id) for id in ids]
     known = [position for position, label in enumerate(labels) if label is not None]
     names = [label for label in labels if label is not None]
-    sample = Labelled(features[known], encoder.logits(features[known]), names)
-    return Ridge(sample.features, sample.logits, names), sample
+    return Labelled(features[known], encoder.logits(features[known]), names)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener import codes
-from congener.adapt import LearningReport, judge
+from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.encoders import DEFAULT, Encoder, load_encoder
 from congener.errors import CongenerError, GalleryError
-from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, learn
+from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
 from congener.labels import Labels
 from congener.query import Box, Query, open_query
 from congener.results import Results
@@ -171,8 +171,9 @@ class Gallery:
         store, label_of = self._open_store(), self._label_of()
         ridge = None
         if adapt is not None:
+            sample = labelled(store, self.encoder, label_of)
             try:
-                ridge, _ = learn(store, self.encoder, label_of)
+                ridge = Ridge(sample.features, sample.logits, sample.labels, adapt["share"])
                 adapt = adapt | {"images": len(ridge), "labels": self._digest_of_labels()}
             except CongenerError:  # too few labels are left
                 adapt = None
@@ -228,14 +229,15 @@ class Gallery:
         """
         store = self._open_store()
         with store.writing():
-            ridge, sample = learn(store, self.encoder, self._label_of())
             fitted = self.fit
             if fitted is None:
                 raise GalleryError(f"{self.folder} is not indexed to its end yet: congener index {self.folder}")
-            report = judge(ridge, fitted.embed(BLEND, sample.features, sample.logits))
+            sample = labelled(store, self.encoder, self._label_of())
+            embeddings = fitted.embed(BLEND, sample.features, sample.logits)
+            _, report = learn(sample.features, sample.logits, sample.labels, embeddings)
             report = replace(report, kept=report.kept or force)
             if report.kept:
-                self._refit({"strength": report.strength})
+                self._refit({"share": report.share, "strength": report.strength})
         return report
 
     def forget(self) -> bool:
@@ -264,7 +266,7 @@ class Gallery:
         adapt = generation["adapt"]
         if adapt is not None:
             stale = adapt["labels"] != self._digest_of_labels()
-            adapt = {"images": adapt["images"], "strength": adapt["strength"], "stale": stale}
+            adapt = {"images": adapt["images"], "share": adapt["share"], "strength": adapt["strength"], "stale": stale}
         return GalleryInfo(
             folder=str(self.folder),
             store=str(self.store_folder),

@@ -215,8 +215,8 @@ class KReciprocal(Method):
     Of the sets only what lies in the top m counts; with m the whole gallery it is the paper's.
     """
 
-    k1: int = _setting(20, 1, 200)
-    k2: int = _setting(6, 1, 200)
+    k1: int = _setting(8, 1, 200)
+    k2: int = _setting(3, 1, 200)
     lam: float = _setting(0.3, 0, 1)
     m: int = _setting(100, 1, 1000)
 
@@ -267,9 +267,9 @@ class Diffusion(Method):
     joins to one of these n counts as not judged. The paper's α = 0.99 ruins kinds of few images.
     """
 
-    k: int = _setting(10, 1, 200)
+    k: int = _setting(8, 1, 200)
     n: int = _setting(10, 1, 200)
-    alpha: float = _setting(0.9, 0, 0.9999)
+    alpha: float = _setting(0.8, 0, 0.9999)
     gamma: float = _setting(3.0, 0, 100)
     m: int = _setting(100, 1, 1000)
 

@@ -37,8 +37,9 @@ class Lens:
     def similarity(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the similarity, 0 to 1, of cosines."""
         if self.fit is None:
-            return np.clip(scores, 0, 1).astype(np.float64)
-        return self.fit.calibrations[self.space](scores)
+            return np.asarray(np.clip(scores, 0, 1), np.float64)
+        calibration = self.fit.calibrations[self.space]
+        return calibration(scores)
 
 
 class Searchable(Protocol):

@@ -1,22 +1,31 @@
 """What the command line prints for people: progress, reports and hits. Notes go to stderr."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from congener.results import Results
 
 if TYPE_CHECKING:
+    from congener.comparison import Comparison
+    from congener.evaluation import Report
     from congener.update import UpdateReport
 
 _SHOWN_SKIPS = 20
+_SHOWN_WORST = 10
 
 
 def note(message: str) -> None:
     """Print one line on stderr."""
     print(f"congener: {printable(message)}", file=sys.stderr)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print a JSON object on one line, ASCII only."""
+    print(json.dumps(value))
 
 
 def printable(text: str) -> str:
@@ -84,6 +93,7 @@ def print_hits(results: Results, *, several: bool, folders: bool) -> None:
         (
             str(hit.rank),
             f"{hit.score:.3f}",
+            f"{hit.similarity:.2f}",
             printable(hit.label_name or ""),
             printable(str(hit.file) if folders else hit.path),
         )
@@ -91,15 +101,74 @@ def print_hits(results: Results, *, several: bool, folders: bool) -> None:
     ]
     if several:
         print(f"{printable(results.query)}:")
-    if not sys.stdout.isatty():
+    if sys.stdout.isatty():
+        _print_table(("rank", "score", "similarity", "name", "path"), rows)
+    else:
         for row in rows:
+            print("\t".join(row))
+
+
+def print_evaluation(report: "Report") -> None:
+    """Print the figures of an evaluation with their 95 % intervals, and the worst labels and queries."""
+    reranked = "".join(f" + {name}" for name in report.rerank)
+    print(f"{report.encoder}, {report.code}{reranked}: {report.queries:,} queries to {report.gallery:,} images")
+    if report.unjudged:
+        print(f"{report.unjudged:,} more queries have no relevant image there, and are not counted")
+    rows = [("mAP", report.map, report.ci95["map"])]
+    rows.append(("R-precision", report.r_precision, report.ci95["r_precision"]))
+    for name, values in (("precision", report.precision), ("recall", report.recall), ("hit", report.hit)):
+        rows += [(f"{name}@{k}", value, report.ci95[f"{name}@{k}"]) for k, value in values.items()]
+    for name, values in (("mAP", report.map_at), ("NDCG", report.ndcg)):
+        rows += [(f"{name}@{k}", value, report.ci95[f"{name.lower()}@{k}"]) for k, value in values.items()]
+    _print_table(
+        ("measure", "mean", "95 % interval"),
+        [(name, f"{value:.3f}", f"{low:.3f} to {high:.3f}") for name, value, (low, high) in rows],
+    )
+    k = max(report.precision)
+    _print_table(
+        ("worst labels", "queries", f"precision@{k}", "mAP"),
+        [
+            (printable(each.name), str(each.queries), f"{each.precision:.3f}", f"{each.average_precision:.3f}")
+            for each in report.per_class[:_SHOWN_WORST]
+        ],
+    )
+    _print_table(
+        ("worst queries", "label", "AP"),
+        [
+            (printable(each.results.query), printable(each.label), f"{each.average_precision:.3f}")
+            for each in report.outcomes[:_SHOWN_WORST]
+        ],
+    )
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Print several evaluations side by side, and how each differs from the first on the same queries."""
+    reports = comparison.reports
+    print(f"{reports[0].queries:,} queries to {reports[0].gallery:,} images; differences to the first, paired by query")
+    rows = []
+    for spec, report, differences in zip(comparison.specs, reports, comparison.differences, strict=True):
+        figures = {"map": report.map} | {f"precision@{k}": value for k, value in report.precision.items()}
+        cells = [spec]
+        for name, value in figures.items():
+            difference = differences.get(name)
+            cells.append(
+                f"{value:.3f}"
+                + (f" ({difference.mean:+.3f}, {difference.low:+.3f} to {difference.high:+.3f})" if difference else "")
+            )
+        rows.append(tuple(cells))
+    _print_table(("", "mAP", *(f"precision@{k}" for k in reports[0].precision)), rows)
+
+
+def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    if not sys.stdout.isatty():
+        for row in (header, *rows):
             print("\t".join(row))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("rank", "score", "name", "path", box=None, header_style="dim")
+    table = Table(*header, box=None, header_style="dim")
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

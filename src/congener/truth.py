@@ -150,7 +150,8 @@ def gallery_items(gallery: Gallery) -> Items:
 def _task(gallery: Gallery, queries: Items, items: Items) -> Task:
     if not any(label is not None for label in items.labels):
         raise CongenerError(
-            f"{gallery.folder} has no labels to judge by: sort its images into folders, one a kind, or give a labels.csv"
+            f"{gallery.folder} has no labels to judge by: sort its images into folders, one a kind, "
+            "or give a labels.csv"
         )
     fitted = gallery.fit
     blend = None if fitted is None else fitted.blend

@@ -31,9 +31,7 @@ def test_a_damaged_model_is_built_anew(folder: Path) -> None:
     assert path.read_bytes() == b"model"
 
 
-def test_a_folder_that_cannot_be_made_costs_only_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_made_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "file" / "models"))
     assert cached_model("net", lambda: b"model") == b"model"

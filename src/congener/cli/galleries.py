@@ -1,0 +1,137 @@
+"""Commands for a gallery as a whole: index, info, demo."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from congener.cli.options import folder_argument, gallery_option, json_option, k_option, open_gallery, single
+from congener.cli.searching import draw, results_as_dict
+from congener.terminal import missing_note, note, print_json, print_report, printable, progress
+
+if TYPE_CHECKING:
+    from congener.gallery import GalleryInfo
+
+_UNSEEN_SPECIMEN = 101
+
+
+@click.command()
+@folder_argument
+@gallery_option
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out these paths, folders or names. Remembered, and added to those remembered.",
+)
+@click.option("--no-exclude", is_flag=True, help="Forget the remembered globs first.")
+@click.option("--prune", is_flag=True, help="Remove images whose files are gone, however many.")
+@click.option("--refit", is_flag=True, help="Fit the code anew, even if little has changed.")
+@click.option("--encoder", metavar="NAME", help="The network; by default the gallery's, or lite0.")
+@json_option
+def index(
+    folder: Path,
+    stores: tuple[Path, ...],
+    exclude: tuple[str, ...],
+    no_exclude: bool,
+    prune: bool,
+    refit: bool,
+    encoder: str | None,
+    as_json: bool,
+) -> None:
+    """Read the images of FOLDER, so that they can be searched.
+
+    Run it again when the folder has changed: only what is new or changed is read.
+    """
+    with open_gallery(folder, single(stores), encoder) as gallery:
+        remembered = [] if no_exclude else gallery.excluded
+        with progress(f"indexing {folder.resolve().name}") as show:
+            report = gallery.update(
+                exclude=list(dict.fromkeys([*remembered, *exclude])), prune=prune, refit=refit, progress=show
+            )
+        if as_json:
+            print_json(report.as_dict())
+        else:
+            print_report(report)
+        if report.missing:
+            note(missing_note(folder, report))
+
+
+@click.command()
+@folder_argument
+@gallery_option
+@json_option
+def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
+    """Tell what is indexed of FOLDER, and by which encoder."""
+    with open_gallery(folder, single(stores)) as gallery:
+        facts = gallery.info()
+    if as_json:
+        print_json(facts.as_dict())
+        return
+    encoder = facts.encoder
+    per_image = f", {facts.bytes / facts.images:,.0f} an image" if facts.images else ""
+    lines = {
+        "folder": facts.folder,
+        "gallery": f"{facts.store} (format {facts.format}, {facts.bytes:,} bytes{per_image})",
+        "images": f"{facts.images:,} searchable",
+        "labels": f"{facts.labels:,} different; {facts.unlabelled:,} images have none",
+        "encoder": f"{encoder['name']}, {encoder['precision']}, {encoder['dimension']} numbers an image",
+        "weights": f"SHA-256 {encoder['weights_sha256']}",
+        "pixels": encoder["preprocessing"],
+        "code": f"{facts.code}, {facts.dimension} numbers an image, {2 * facts.dimension:,} bytes",
+        "fitted": _fitted(facts),
+        "learned": _learned(facts),
+        "excluded": ", ".join(facts.exclude) or "nothing",
+    }
+    for name, value in lines.items():
+        print(f"{name:9} {printable(value)}")
+
+
+def _fitted(facts: "GalleryInfo") -> str:
+    if facts.class_weight is None:
+        return "not yet: the first index has not run to its end"
+    return f"on {facts.fitted_on:,} images; class probabilities weigh {facts.class_weight:g}"
+
+
+def _learned(facts: "GalleryInfo") -> str:
+    if facts.adapted is None:
+        return "nothing (congener adapt learns from labels)"
+    stale = "; labels have changed since: congener adapt" if facts.adapted["stale"] else ""
+    return f"from the labels of {facts.adapted['images']:,} images{stale}"
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("congener-demo"))
+@k_option
+@json_option
+def demo(folder: Path, k: int, as_json: bool) -> None:
+    """Paint a cabinet of natural history into FOLDER, index it, and search it.
+
+    16 kinds of butterflies, beetles, fish, shells, leaves and more, 12 specimens each; the queries are
+    specimens that are not in it. FOLDER is ./congener-demo unless you name another.
+    """
+    from congener.cabinet import KINDS, paint, paint_cabinet
+    from congener.gallery import Gallery
+
+    with progress("painting") as show:
+        paint_cabinet(folder / "cabinet", progress=show)
+    queries = [folder / f"{kind.name}.jpg" for kind in KINDS]
+    for kind, query in zip(KINDS, queries, strict=True):
+        paint(kind.name, _UNSEEN_SPECIMEN).save(query, quality=90)
+    with Gallery(folder / "cabinet") as gallery:
+        with progress("indexing") as show:
+            report = gallery.update(progress=show)
+        answers = [gallery.search(query, k) for query in queries]
+    place = folder / "sheet.png"
+    draw(answers[0], str(queries[0]), place, show=False)
+    if as_json:
+        found = [results_as_dict(answer, k) for answer in answers]
+        print_json({"folder": str(folder), "images": report.images, "queries": found, "sheet": str(place)})
+        return
+    print(f"{report.images} painted specimens of {len(KINDS)} kinds in {folder / 'cabinet'}")
+    print(f"Of the {k} most alike to a specimen that is not among them, its own kind are:")
+    for kind, answer in zip(KINDS, answers, strict=True):
+        right = sum(hit.label == kind.name for hit in answer)
+        print(f"  {kind.title:24} {right:3} of {len(answer)}  {'■' * right}{'□' * (len(answer) - right)}")
+    print(f"The answer to {queries[0]} as a picture: {place}")
+    print("Your own: congener search PICTURE --in FOLDER --sheet answer.png")

@@ -1,0 +1,66 @@
+"""Options and small steps that several commands share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from congener.errors import CongenerError, GalleryBusyError
+from congener.terminal import missing_note, note, progress
+
+if TYPE_CHECKING:
+    from congener.gallery import Gallery
+
+folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+gallery_option = click.option(
+    "--gallery",
+    "stores",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Where the gallery is kept, instead of FOLDER/.congener: for folders that can't be written.",
+)
+rerank_option = click.option(
+    "--rerank",
+    multiple=True,
+    metavar="NAME[:k=v]",
+    help="Re-rank the answers: qe, aqe, dba, kreciprocal or diffusion; may be repeated, applied in order.",
+)
+k_option = click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many hits.")
+
+
+def open_gallery(folder: Path, store: Path | None, encoder: str | None = None) -> "Gallery":
+    """Open a gallery; what is heavy is loaded only now."""
+    from congener.gallery import Gallery
+
+    return Gallery(folder, store=store, encoder=encoder)
+
+
+def single(stores: Sequence[Path]) -> Path | None:
+    """Return the one place of a gallery, or None."""
+    if len(stores) > 1:
+        raise CongenerError("--gallery can be given once here")
+    return stores[0] if stores else None
+
+
+def update_first(gallery: "Gallery") -> None:
+    """Index what is new or changed before a gallery is asked. Raises CongenerError when nothing can be searched."""
+    try:
+        with progress(f"indexing {gallery.folder.resolve().name}") as show:
+            report = gallery.update(progress=show)
+    except GalleryBusyError:
+        note(f"another process is indexing {gallery.folder}: searching what it has so far")
+        return
+    if report.skipped:
+        note(
+            f"{len(report.skipped)} of {report.found} files in {gallery.folder} can't be read: "
+            f"congener index {gallery.folder} tells why"
+        )
+    if report.missing:
+        note(missing_note(gallery.folder, report))
+    if not report.images:
+        raise CongenerError(
+            f"nothing to search in {gallery.folder}: {report.found} image files found, "
+            f"{len(report.skipped)} of them unreadable"
+        )

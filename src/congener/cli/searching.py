@@ -1,0 +1,201 @@
+"""The command search, and what becomes of its answers."""
+
+import filecmp
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from congener.cli.options import gallery_option, json_option, k_option, open_gallery, rerank_option, update_first
+from congener.errors import CongenerError
+from congener.terminal import note, print_hits, print_json
+
+if TYPE_CHECKING:
+    from congener.results import Results
+
+USER_MISTAKE = 2
+
+
+@click.command()
+@click.argument("queries", nargs=-1, required=True, metavar="QUERY...")
+@click.option(
+    "--in",
+    "folders",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where to search; may be repeated, to search several folders at once.",
+)
+@gallery_option
+@k_option
+@rerank_option
+@click.option("--combine", is_flag=True, help="Take all queries as one: what do they have in common?")
+@click.option("--not", "unlike", multiple=True, metavar="PICTURE", help="The hits should not be like this one.")
+@click.option("--box", metavar="X,Y,W,H", help="Search with this part of QUERY, in pixels.")
+@click.option("--min-score", default=0.0, type=click.FloatRange(0, 1), help="Leave out hits of less similarity.")
+@click.option("--no-adapt", is_flag=True, help="Search without what was learned from labels.")
+@click.option("--include-self", is_flag=True, help="Let QUERY be its own hit if it is in FOLDER.")
+@click.option("--no-update", is_flag=True, help="Search what is indexed, without a look at FOLDER.")
+@json_option
+@click.option("--paths", is_flag=True, help="Print the paths of the hits alone, one a line.")
+@click.option("-0", "zero", is_flag=True, help="With --paths: end each with NUL, for xargs -0.")
+@click.option("--copy-to", type=click.Path(path_type=Path), help="Copy the hits into this folder.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw the answer as this picture (.png, …).")
+@click.option("--open", "open_sheet", is_flag=True, help="Show the sheet.")
+def search(
+    queries: tuple[str, ...],
+    folders: tuple[Path, ...],
+    stores: tuple[Path, ...],
+    k: int,
+    rerank: tuple[str, ...],
+    combine: bool,
+    unlike: tuple[str, ...],
+    box: str | None,
+    min_score: float,
+    no_adapt: bool,
+    include_self: bool,
+    no_update: bool,
+    **output: Any,
+) -> None:
+    """Find the images in FOLDER that are most like each QUERY, a picture from anywhere.
+
+    Indexes first what is new or changed in FOLDER. Several queries are answered one by one, or --combine as one.
+    """
+    from congener.rerank import compose
+    from congener.search import Searcher
+
+    if stores and len(stores) != len(folders):
+        raise CongenerError(f"--gallery goes with --in: give it {len(folders)} times, or not at all")
+    how: dict[str, Any] = {
+        "include_self": include_self,
+        "unlike": unlike,
+        "box": _parse_box(box),
+        "rerank": rerank,
+        "min_similarity": min_score,
+        "adapted": False if no_adapt else None,
+    }
+    compose(rerank)  # a wrong name is said before the work of indexing, as is a wrong query
+    _check_queries([*queries, *unlike])
+    with ExitStack() as stack:
+        galleries = [
+            stack.enter_context(open_gallery(folder, store))
+            for folder, store in zip(folders, stores or [None] * len(folders), strict=True)
+        ]
+        for gallery in galleries:
+            if not no_update:
+                update_first(gallery)
+        questions = [list(queries)] if combine else [[query] for query in queries]
+        show = _Output(k, several=len(questions) > 1, folders=len(folders) > 1, min_score=min_score, **output)
+        searcher = Searcher(galleries)
+        failed = False
+        for number, question in enumerate(questions, 1):
+            try:
+                results = searcher.search(question, k, **how)
+            except CongenerError as error:
+                if len(questions) == 1:
+                    raise
+                note(str(error))
+                failed = True
+                continue
+            show(number, question[0], results)
+    if failed:
+        raise SystemExit(USER_MISTAKE)
+
+
+def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        left, top, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise CongenerError(f"--box takes X,Y,W,H in pixels, as in --box 10,20,200,150; not {text!r}") from None
+    return left, top, width, height
+
+
+def _check_queries(queries: Sequence[str]) -> None:
+    """Fail before the work of indexing, rather than after it."""
+    from congener.images import open_file
+
+    for query in queries:
+        try:
+            open_file(query).close()
+        except CongenerError as error:
+            raise CongenerError(f"{query}: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What becomes of an answer: printed, copied, drawn."""
+
+    k: int
+    several: bool
+    folders: bool
+    min_score: float
+    as_json: bool
+    paths: bool
+    zero: bool
+    copy_to: Path | None
+    sheet: Path | None
+    open_sheet: bool
+
+    def __call__(self, number: int, query: str, results: "Results") -> None:
+        self._print(results)
+        if not results and self.min_score:
+            note(f"no match for {results.query}: nothing has a similarity of {self.min_score:g} or more")
+        if self.copy_to:
+            _copy(results, self.copy_to / f"{number:02d}-{Path(query).stem}" if self.several else self.copy_to)
+        sheet = self.sheet or (_temporary_sheet() if self.open_sheet else None)
+        if sheet:
+            place = sheet.with_stem(f"{sheet.stem}-{number}") if self.several else sheet
+            draw(results, query, place, self.open_sheet)
+
+    def _print(self, results: "Results") -> None:
+        if self.as_json:
+            print_json(results_as_dict(results, self.k, self.folders))
+        elif self.paths or self.zero:
+            for hit in results:
+                sys.stdout.buffer.write(os.fsencode(hit.file) + (b"\0" if self.zero else b"\n"))
+            sys.stdout.flush()
+        else:
+            print_hits(results, several=self.several, folders=self.folders)
+
+
+def results_as_dict(results: "Results", k: int, folders: bool = False) -> dict[str, Any]:
+    """Return an answer as plain values; folders: with the folder of each hit."""
+    hits = [hit.as_dict() | ({"folder": str(hit.folder)} if folders else {}) for hit in results]
+    return {"query": results.query, "k": k, "hits": hits}
+
+
+def _copy(results: "Results", folder: Path) -> None:
+    """Copy the hits, their rank before their name; never over another file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for hit in results:
+            copy = folder / f"{hit.rank:02d}-{hit.file.name}"
+            if copy.exists() and not filecmp.cmp(hit.file, copy, shallow=False):
+                raise CongenerError(f"{copy} is there already and differs: choose an empty folder")
+            shutil.copy2(hit.file, copy)
+    except OSError as error:
+        raise CongenerError(f"can't copy to {folder}: {error}") from None
+
+
+def draw(results: "Results", query: str, place: Path, show: bool) -> None:
+    """Draw an answer as a sheet, and show it if asked to."""
+    from congener.images import open_image
+    from congener.pictures import draw_sheet, save
+
+    save(draw_sheet(results, open_image(query)), place)
+    if show:
+        click.launch(str(place))
+
+
+def _temporary_sheet() -> Path:
+    return Path(tempfile.mkdtemp(prefix="congener-")) / "sheet.png"
