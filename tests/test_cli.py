@@ -56,7 +56,7 @@ INDEX_KEYS = {
     *("found", "indexed", "unchanged", "renamed", "removed", "skipped"),
     *("images", "missing", "seconds", "images_per_second", "encoder"),
 }
-HIT_KEYS = {"rank", "score", "id", "path", "label", "label_name"}
+HIT_KEYS = {"rank", "score", "similarity", "id", "path", "label", "label_name"}
 
 
 # index
@@ -116,7 +116,7 @@ def test_search_indexes_first_and_then_what_is_new(run: Run, colours: Path) -> N
     query = write(colours.parent / "query.png", (250, 5, 0))
     done = run("search", query, "--in", colours, "-k", 2)
     assert (done.code, done.err) == (0, "")
-    assert [line.split("\t")[0::3] for line in done.lines] == [
+    assert [line.split("\t")[0::4] for line in done.lines] == [
         ["1", "warm/red.png"],
         ["2", "warm/orange.png"],
     ]
@@ -269,7 +269,7 @@ def test_demo_paints_indexes_searches_and_draws(tmp_path: Path, run: Run) -> Non
         ("index {none}", "no such folder"),
         ("index {folder} --encoder resnet", "choose one of: lite0"),
         ("info {empty}", "not indexed yet"),
-        ("find {folder}", "choose one of: demo, index, info, search"),
+        ("find {folder}", "choose one of: adapt, compare, demo, evaluate, index, info, search"),
         ("index {folder} --jsn", "--json"),
         ("index", "FOLDER"),
     ],

@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from congener import Gallery, Hit, Results, open_image, search
 from congener.encoders import Identity
-from congener.errors import CongenerError, GalleryError, ImageError
+from congener.errors import CongenerError, GalleryBusyError, GalleryError, ImageError
+from congener.store import Store
 
 from .conftest import MeanColour, plain, write
 
@@ -29,8 +31,13 @@ def test_the_most_alike_come_first_with_all_their_facts(gallery: Gallery, tmp_pa
     results = gallery.search(query, k=3)
     assert paths(results) == ["warm/red.png", "warm/orange.png", "green.png"]
     first = results[0]
-    assert first == Hit(1, first.score, first.id, "warm/red.png", "warm", "warm", gallery.folder)
-    assert first.score == pytest.approx(255 / np.hypot(255, 50), abs=1e-3)
+    assert first == Hit(1, first.score, first.similarity, first.id, "warm/red.png", "warm", "warm", gallery.folder)
+    colours = np.array([[255, 0, 0], [255, 128, 0], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 50, 0]])
+    unit = colours / np.linalg.norm(colours, axis=1, keepdims=True)
+    centred = unit - unit[:5].mean(axis=0)  # the default code centres on the gallery
+    cosine = centred[0] @ centred[5] / np.linalg.norm(centred[0]) / np.linalg.norm(centred[5])
+    assert first.score == pytest.approx(cosine, abs=2e-3)
+    assert 0 <= results[2].similarity <= first.similarity <= 1
     assert first.file.is_file()
     assert results[2].label is None
     assert results.query == str(query)
@@ -111,6 +118,13 @@ def test_an_update_is_seen_by_the_next_search_also_in_another_gallery(
     for each in (gallery, other):
         assert each.search(plain("white"), 1)[0].path == "white.png"
     other.close()
+
+
+def test_a_second_update_at_once_says_so(gallery: Gallery, colours: Path, encoder: MeanColour) -> None:
+    with closing(Store.open(colours / ".congener")) as other, other.writing():
+        with pytest.raises(GalleryBusyError, match="another process"):
+            gallery.update()
+    assert gallery.update().unchanged == 5
 
 
 def test_the_folder_can_move(gallery: Gallery, colours: Path, encoder: MeanColour) -> None:
@@ -217,7 +231,7 @@ def test_info_tells_what_made_the_gallery(gallery: Gallery) -> None:
 
 
 def test_a_damaged_feature_gives_an_error_not_an_answer(gallery: Gallery, colours: Path) -> None:
-    (matrix,) = (colours / ".congener").glob("*.f16")
+    (matrix,) = (colours / ".congener").glob("features-*.f16")
     data = bytearray(matrix.read_bytes())
     for position in range(0, len(data), 2):
         data[position] ^= 1
@@ -242,6 +256,7 @@ def test_eight_orientations_give_one_embedding(cabinet: Path, tmp_path: Path) ->
 
     upright = open_image(next(cabinet.glob("oak-leaf/*.jpg")))
     gallery = Gallery(cabinet, store=tmp_path / "store")
+    gallery.update()
     reference = gallery.embed(upright)
     for orientation in range(1, 9):
         exif = Image.Exif()

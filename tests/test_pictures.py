@@ -11,7 +11,8 @@ from .conftest import plain, write
 
 def results(folder: Path, *labels: str | None) -> Results:
     hits = [
-        Hit(rank, 1 - rank / 100, rank, f"{rank}.png", label, label, folder) for rank, label in enumerate(labels, 1)
+        Hit(rank, 1 - rank / 100, 0.9, rank, f"{rank}.png", label, label, folder)
+        for rank, label in enumerate(labels, 1)
     ]
     return Results("somewhere/target.jpg", hits)
 

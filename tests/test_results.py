@@ -7,7 +7,7 @@ from congener import Hit, Results
 
 
 def hit(rank: int, score: float) -> Hit:
-    return Hit(rank, score, 7, "a/b.jpg", "a", "Kind A", Path("photos"))
+    return Hit(rank, score, 0.8, 7, "a/b.jpg", "a", "Kind A", Path("photos"))
 
 
 def test_results_are_a_sequence_of_hits() -> None:
@@ -23,6 +23,7 @@ def test_a_hit_knows_its_file_and_shows_as_plain_values() -> None:
     assert hit(1, 0.5).as_dict() == {
         "rank": 1,
         "score": 0.5,
+        "similarity": 0.8,
         "id": 7,
         "path": "a/b.jpg",
         "label": "a",

@@ -239,3 +239,139 @@ def test_two_may_create_at_once(folder: Path) -> None:
         thread.join()
     assert not errors
     assert len(Store.open(folder)) == 0
+
+
+# generations
+
+
+def twice(features: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:
+    """Embed by the feature's first two numbers, and by their double."""
+    values = features[:, :2].astype(np.float32)
+    return {"one": values, "two": 2 * values}
+
+
+def never(features: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:
+    raise AssertionError(f"{len(features)} features were embedded again")
+
+
+def fitted(store: Store, note: str = "first") -> None:
+    store.new_generation({"note": note}, {"mean": np.arange(3.0)}, {"one": 2, "two": 2}, twice)
+
+
+def embedded(store: Store, space: str = "two") -> dict[str, float]:
+    ids, embeddings = store.embeddings(space, never)
+    rows = {row.id: row.path for row in store.rows()}
+    return {rows[id]: float(value) for id, value in zip(ids.tolist(), embeddings[:, 0], strict=True)}
+
+
+def test_a_generation_keeps_what_was_fitted_and_every_embedding(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    assert store.generation() is None
+    add(store, 1, 2)
+    assert store.changed() == 2
+    with store.writing():
+        fitted(store)
+    assert store.changed() == 0
+    store.close()
+    again = Store.open(folder)
+    generation = again.generation()
+    assert generation is not None
+    assert (generation["number"], generation["note"], generation["slots"]) == (1, "first", 2)
+    assert again.fitted()["mean"].tolist() == [0, 1, 2]
+    assert embedded(again) == {"1.jpg": 2, "2.jpg": 4}
+    again.close()
+
+
+def test_a_new_generation_takes_the_place_of_the_old_one_for_readers_too(folder: Path) -> None:
+    store, reader = Store.create(folder, ENCODER), Store.open(folder)
+    add(store, 1)
+    with store.writing():
+        fitted(store)
+        assert embedded(reader) == {"1.jpg": 2}
+        add(store, 3)
+        fitted(store, "second")
+    assert embedded(reader) == {"1.jpg": 2, "3.jpg": 6}
+    assert {path.name for path in folder.glob("embeddings-*")} == {"embeddings-2-one.f16", "embeddings-2-two.f16"}
+
+
+def test_what_a_generation_does_not_reach_is_embedded_when_asked_for(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1)
+    with store.writing():
+        fitted(store)
+    add(store, 2, 3)
+    seen: list[int] = []
+
+    def embed(features: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:
+        seen.append(len(features))
+        return twice(features)
+
+    ids, embeddings = store.embeddings("two", embed)
+    assert ids.tolist() == [1, 2, 3]
+    assert embeddings[:, 0].tolist() == [2, 4, 6]
+    assert seen == [2]
+    with store.writing():
+        store.extend_generation(twice)
+    assert embedded(store) == {"1.jpg": 2, "2.jpg": 4, "3.jpg": 6}
+
+
+def test_the_rest_of_an_interrupted_extension_is_cut_off(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1)
+    with store.writing():
+        fitted(store)
+    for path in folder.glob("embeddings-*"):
+        with path.open("ab") as file:
+            file.write(b"torn rows that nobody counts on")
+    add(store, 2)
+    with store.writing():
+        store.extend_generation(twice)
+    assert embedded(store) == {"1.jpg": 2, "2.jpg": 4}
+
+
+def test_compaction_moves_the_embeddings_along(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
+    store = Store.create(folder, ENCODER)
+    add(store, *range(1, 8))
+    with store.writing():
+        fitted(store)
+        with store.transaction() as changes:
+            changes.delete([1, 2, 3, 5])
+        assert store.compact()
+        store.extend_generation(twice)
+    assert embedded(store) == {"4.jpg": 8, "6.jpg": 12, "7.jpg": 14}
+
+
+def test_a_sample_is_chosen_by_content_alone(folder: Path, tmp_path: Path) -> None:
+    samples = []
+    for number, order in enumerate([(5, 1, 4, 2, 3), (2, 3, 1, 5, 4)]):
+        store = Store.create(tmp_path / str(number), ENCODER)
+        add(store, *order)
+        with store.transaction() as changes:  # a copy counts once
+            row = store.find(path="1.jpg")
+            assert row is not None
+            changes.put(Row(0, "copy.jpg", 1, 2, row.content, row.slot, row.checksum))
+        ids, features = store.sample(3)
+        assert len(ids) == 3
+        samples.append(features.tolist())
+        store.close()
+    assert samples[0] == samples[1]
+
+
+def test_a_gallery_of_the_first_format_is_migrated(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1)
+    store.close()
+    with sqlite3.connect(folder / "catalogue.sqlite") as db:  # as format 1 had it
+        db.execute("DROP TABLE fitted")
+        db.execute("DELETE FROM meta WHERE key = 'changed'")
+        db.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
+    db.close()
+    again = Store.open(folder)
+    assert again.get("format") == 2
+    assert contents(again) == {"1.jpg": 1}
+    assert again.changed() > 0  # so that the next update fits
+    with again.writing():
+        fitted(again)
+    assert embedded(again) == {"1.jpg": 2}
+    again.close()

@@ -15,7 +15,7 @@ def test_a_person_sees_a_table_in_which_names_are_only_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    hit = Hit(1, 0.5, 3, "[red]a.jpg", "[bold]x", "[bold]x", Path("photos"))
+    hit = Hit(1, 0.5, 0.9, 3, "[red]a.jpg", "[bold]x", "[bold]x", Path("photos"))
     print_hits(Results("q", [hit]), several=True, folders=False)
     out = capsys.readouterr().out
     assert "q:" in out

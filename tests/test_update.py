@@ -14,7 +14,7 @@ from PIL import Image
 
 from congener import Gallery
 from congener.encoders import Features
-from congener.errors import GalleryBusyError, GalleryError
+from congener.errors import GalleryError
 from congener.store import Store
 from congener.update import UpdateReport, update_store
 
@@ -260,13 +260,6 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert len(store) == 17
     assert counts(update_store(store, folder, encoder)) == (23, 17, 0, 0, 0)
     assert features(store)["39.png"] == pytest.approx((39 / 255, 0, 0), abs=1e-3)
-
-
-def test_a_second_run_at_once_says_so(store: Store, colours: Path, encoder: MeanColour) -> None:
-    other = Store.open(store.folder)
-    with other.writing(), pytest.raises(GalleryBusyError, match="another process"):
-        update_store(store, colours, encoder)
-    other.close()
 
 
 def test_the_order_of_paths_decides_ids_however_many_threads(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from congener.images import open_image as open_image
     from congener.results import Hit as Hit
     from congener.results import Results as Results
-    from congener.search import search as search
+    from congener.searcher import search as search
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ _HOMES = {
     "Results": "results",
     "load_encoder": "encoders",
     "open_image": "images",
-    "search": "search",
+    "search": "searcher",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604

@@ -185,9 +185,8 @@ class Ridge:
     def residuals_without(self, strength: float, rows: slice) -> Array:
         """Return label minus prediction, each image predicted by a fit without it: (m, labels)."""
         fitted = self.predictions(strength, rows) + self._share
-        left = np.maximum(1 - self.leverage(strength, rows), 1e-6)
-        result: Array = (self.one_hot(rows) - fitted) / left[:, None]
-        return result
+        left = np.maximum(1 - self.leverage(strength, rows), np.float32(1e-6))
+        return np.asarray((self.one_hot(rows) - fitted) / left[:, None], np.float32)
 
     def scores_without(self, strength: float, rows: slice) -> Array:
         """Return the cosines of some images with all, from a fit without the image that asks: (m, n).

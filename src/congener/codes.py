@@ -91,7 +91,7 @@ class Blend:
     weight: float
     """Of the class probabilities; 0 for a network without classes."""
     projection: Array
-    """(d + c, m); m is 256, or d + c for a gallery of fewer images than that."""
+    """(d + c, m) with m = 256; (d + c, 0) where there is nothing to gain: fewer images, or short features."""
 
     @property
     def dimension(self) -> int:
@@ -108,7 +108,7 @@ class Blend:
         weight = 0.0 if logits is None else choose_weight(unit(unit(features) - mean), probabilities(logits))
         whole = cls(mean, weight, np.empty((0, 0), np.float32))
         blended = whole._blend(features, logits)
-        if len(blended) <= _DIMENSION:
+        if min(blended.shape) <= _DIMENSION:
             return cls(mean, weight, np.empty((blended.shape[1], 0), np.float32))
         return cls(mean, weight, leading_directions(blended, _DIMENSION))
 

@@ -80,6 +80,10 @@ def compare(
                 other.update(exclude=gallery.excluded)
                 galleries[spec.encoder or own] = other
         results = [_judge(galleries[spec.encoder or own], task_of, spec, k) for spec in parsed]
+    if len({(each.report.queries, each.report.unjudged, each.report.gallery) for each in results}) > 1:
+        raise CongenerError(
+            f"the encoders don't have the same images of {gallery.folder}: congener index {gallery.folder} --prune"
+        )
     first = results[0]
     differences = (
         {name: paired_difference(values, first.values[name]) for name, values in each.values.items()}

@@ -15,7 +15,7 @@ from congener import codes, metrics
 from congener.adapt import learn
 from congener.codes import Array, Blend
 from congener.encoders import Encoder
-from congener.errors import CongenerError, unknown_name
+from congener.errors import CongenerError, ImageError, unknown_name
 from congener.images import open_image
 from congener.indexes import ExactIndex, Neighbours
 from congener.rerank import Space, compose
@@ -227,12 +227,15 @@ def _embed_maps(items: Items, encoder: Encoder, code: str) -> Array:
     make = codes.gem if code == "gem" else codes.flatten
 
     def embed(file: Path) -> Array:
-        pixels = encoder.preprocess(open_image(file, encoder.resized_side))
-        return make(encoder.feature_map(pixels[None]))[0]
+        try:
+            pixels = encoder.preprocess(open_image(file, encoder.resized_side))
+        except ImageError as error:
+            raise CongenerError(f"{file}: {error}") from None
+        return make(encoder.feature_map(pixels[None]))
 
     with ThreadPoolExecutor(workers()) as pool:
         embeddings: list[Array] = list(pool.map(embed, items.files))
-    return np.stack(embeddings)
+    return np.concatenate(embeddings)
 
 
 def _rank(

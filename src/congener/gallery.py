@@ -21,7 +21,7 @@ from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
 from congener.labels import Labels
 from congener.query import Box, Query, open_query
 from congener.results import Results
-from congener.search import Lens, Searcher
+from congener.searcher import Lens, Searcher
 from congener.store import FORMAT_VERSION, Row, Store
 from congener.update import Progress, UpdateReport, update_store
 
@@ -284,7 +284,7 @@ class Gallery:
             adapted=adapt,
         )
 
-    # what a search needs: see `search.Searchable`
+    # what a search needs: see `searcher.Searchable`
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes whenever images have been added, removed or changed."""

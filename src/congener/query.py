@@ -45,13 +45,13 @@ def crop(picture: Image.Image, box: Box) -> Image.Image:
     """Return the part of a picture in a box. Raises CongenerError unless the box holds a pixel of it."""
     left, top, width, height = box
     right, bottom = min(left + width, picture.width), min(top + height, picture.height)
-    corners = round(max(left, 0)), round(max(top, 0)), round(right), round(bottom)
-    if not (corners[0] < corners[2] and corners[1] < corners[3]):
+    x, y, right, bottom = np.rint([max(left, 0), max(top, 0), right, bottom]).tolist()
+    if not (x < right and y < bottom):  # nor with a NaN
         raise CongenerError(
             f"the box {','.join(f'{value:g}' for value in box)} (x,y,width,height) holds nothing of a picture of "
             f"{picture.width} × {picture.height} pixels"
         )
-    return picture.crop(corners)
+    return picture.crop((x, y, right, bottom))
 
 
 def describe(query: Query) -> str:

@@ -88,14 +88,18 @@ def split_by(gallery: Gallery, table: Path) -> Task:
     items = gallery_items(gallery)
     rows = {file.resolve(): row for row, file in enumerate(items.files)}
     chosen: dict[bool, list[int]] = {True: [], False: []}
-    labels = dict(enumerate(items.labels))
+    labels = list(items.labels)
+    seen: set[int] = set()
     for line in _read_table(table, ("path", "label", "is_query")):
         row = rows.get((table.parent / line["path"]).resolve())
         if row is None:
             raise CongenerError(f"{table}: {line['path']} is not among the images of {gallery.folder}")
-        labels[row] = line["label"]
-        chosen[line["is_query"].strip().lower() in ("1", "true", "yes")].append(row)
-    items = replace(items, labels=list(labels.values()))
+        if row in seen:
+            raise CongenerError(f"{table}: {line['path']} is there twice")
+        seen.add(row)
+        labels[row] = line["label"] or None
+        chosen[_is_query(line["is_query"], table)].append(row)
+    items = replace(items, labels=labels)
     task = _task(gallery, items.chosen(chosen[True]), items.chosen(chosen[False]))
     return replace(task, blend=None)
 
@@ -104,7 +108,8 @@ def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> T
     """Return the task in which pictures from elsewhere ask.
 
     A query's label is its row in a table (path,label; paths relative to the table), else the name of its folder or
-    its own name without suffix, whichever is a label of the gallery or its readable name.
+    its own name without suffix, whichever is a label of the gallery or its readable name. Raises CongenerError for
+    images of the gallery itself, which would find themselves.
     """
     if not folder.is_dir():
         raise CongenerError(f"no such folder of queries: {folder}")
@@ -116,11 +121,13 @@ def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> T
     known = _known_labels(names)
     files, labels, features = [], [], []
     for found in find_images(folder):
-        try:
-            picture = open_image(folder / found.path, gallery.encoder.resized_side)
-        except ImageError as error:
-            raise CongenerError(f"{folder / found.path}: {error}") from None
         file = folder / found.path
+        if gallery.member(file):
+            raise CongenerError(f"{file} is in {gallery.folder} itself: leave out --queries, or mark it in a --split")
+        try:
+            picture = open_image(file, gallery.encoder.resized_side)
+        except ImageError as error:
+            raise CongenerError(f"{file}: {error}") from None
         label = given.get(file.resolve()) or known.get(_plain(file.parent.name)) or known.get(_plain(file.stem))
         files.append(file)
         labels.append(label)
@@ -136,10 +143,12 @@ def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> T
 
 
 def gallery_items(gallery: Gallery) -> Items:
-    """Return a gallery's images as items."""
+    """Return a gallery's images as items, by path: whatever the order they were indexed in."""
     labels = gallery.labels
     rows = {row.id: row for row in gallery.rows()}
     ids, pooled = gallery.features()
+    order = sorted(range(len(ids)), key=lambda position: rows[int(ids[position])].path)
+    ids, pooled = ids[order], pooled[order]
     paths = [rows[id].path for id in ids.tolist()]
     contents = np.array([rows[id].content.hex() for id in ids.tolist()], "S64")
     files = [gallery.folder / path for path in paths]
@@ -174,12 +183,22 @@ def _plain(name: str) -> str:
     return "".join(char for char in name.lower() if char.isalnum())
 
 
+def _is_query(text: str, table: Path) -> bool:
+    plain = text.strip().lower()
+    if plain not in ("0", "1", "false", "true", "no", "yes"):
+        raise CongenerError(f"{table}: is_query is 0 or 1, not {text!r}")
+    return plain in ("1", "true", "yes")
+
+
 def _read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if not set(columns) <= set(rows.fieldnames or ()):
                 raise CongenerError(f"{path} must begin with a line that names its columns: {','.join(columns)}")
-            yield from rows
+            for row in rows:
+                if None in map(row.get, columns):
+                    raise CongenerError(f"{path}: line {rows.line_num} must have {','.join(columns)}")
+                yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CongenerError(f"can't read {path}: {error}") from None

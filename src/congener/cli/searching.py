@@ -70,7 +70,7 @@ def search(
     Indexes first what is new or changed in FOLDER. Several queries are answered one by one, or --combine as one.
     """
     from congener.rerank import compose
-    from congener.search import Searcher
+    from congener.searcher import Searcher
 
     if stores and len(stores) != len(folders):
         raise CongenerError(f"--gallery goes with --in: give it {len(folders)} times, or not at all")

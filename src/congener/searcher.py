@@ -16,11 +16,10 @@ from congener.fit import Fit
 from congener.indexes import ExactIndex, Index, Neighbours
 from congener.labels import Labels
 from congener.query import Box, Query, as_list, combine, describe
-from congener.rerank import Space, compose
+from congener.rerank import Space, compose, depth
 from congener.results import Hit, Results
 from congener.store import Row
 
-_EXTRA = 100  # hits below the k asked for that a re-ranker may bring up
 _GALLERY_BITS = 40  # of an id that is unique over several galleries, the part that is the image's own
 
 
@@ -118,7 +117,7 @@ class Searcher:
         )
         hidden = [] if include_self else self._members([*wanted, *unlike])
         space = everything.space(np.array(hidden, np.int64))
-        answer = space.search(embedding, k if not rerank else k + _EXTRA)
+        answer = space.search(embedding, max(k, depth(rerank)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
         similarities = lens.similarity(space.fetch(ids) @ embedding[0])
