@@ -69,7 +69,7 @@ def cosines(one: Floats, others: Floats) -> Floats:
     return np.asarray(others @ one / np.linalg.norm(one) / np.linalg.norm(others, axis=1))
 
 
-def r_precision(scores: Floats, labels: list[str]) -> float:
+def r_precision(scores: NDArray[np.floating], labels: list[str]) -> float:
     """Mean over those whose label others have, by the plainest loop."""
     values = []
     for asking, row in enumerate(scores):
@@ -134,7 +134,7 @@ def test_without_an_image_is_refitting_without_it(data: Data, strength: float) -
         refitted = Brute(rows[others], targets[others], strength)
         predicted = refitted(rows)
         assert residuals[image] == pytest.approx(targets[image] - predicted[image] - refitted.shares, abs=1e-5)
-        assert scores[image] == pytest.approx(cosines(predicted[image], predicted), abs=1e-5)
+        assert scores[image] == pytest.approx(cosines(predicted[image], predicted), abs=5e-5)  # in float32
 
 
 @each_set
@@ -266,7 +266,8 @@ def test_a_map_that_helps_is_kept() -> None:
     data = separable()
     _, report = learn(data.features, data.logits, data.labels, unit(noise(60, 10, seed=9)))
     assert report.kept is True
-    assert report.after > 0.95 > 0.5 > report.before
+    assert report.before < 0.5
+    assert report.after > 0.95
 
 
 def test_a_map_is_not_kept_where_nothing_is_to_gain() -> None:

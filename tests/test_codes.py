@@ -109,7 +109,7 @@ def test_flatten_keeps_every_position() -> None:
 
 
 def test_codes_that_need_the_map_are_codes() -> None:
-    assert codes.NEED_MAP <= set(codes.CODES)
+    assert codes.NEED_MAP.issubset(codes.CODES)
     assert codes.DEFAULT in codes.CODES
 
 
@@ -211,7 +211,7 @@ def test_blend_comes_back_from_its_arrays(many: tuple[Array, Array], n: int) -> 
 
 
 def test_weight_rises_where_classes_tell_the_kinds() -> None:
-    """Features say nothing: only the classes know. A surer network gets no less weight than a doubtful one."""
+    """The features say nothing, only the classes know. No label is given: mutual neighbours are enough."""
     features, classes = codes.unit(noise(200, 16)), kinds(200, 20)
     informed = codes.choose_weight(features, codes.probabilities(sure(classes, 20)))
     assert informed >= 5
@@ -241,7 +241,7 @@ def test_reciprocity_of_mutual_clusters_is_one() -> None:
 
 
 def test_reciprocity_by_hand() -> None:
-    """Five images in a row, 1 apart, with k = 2: the edges of both ends are mutual once, and their chance is 2 / 4."""
+    """Five images in a row, with k = 2: each end looks at two, but only its neighbour looks back. Chance is 2 / 4."""
     place = np.array([0, 1, 2.1, 3.1, 4.1])
     scores = np.asarray(-np.abs(place[:, None] - place), np.float32)
     # 0: 1 2; 1: 0 2; 2: 3 1; 3: 2 4; 4: 3 2. Mutual: 0-1, 1-2, 2-3, 3-4

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from congener.errors import ImageError
-from congener.images import PIXEL_LIMIT, SUFFIXES, FoundImage, find_images, from_array, open_image
+from congener.images import PIXEL_LIMIT, SUFFIXES, FoundImage, find_images, from_array, from_picture, open_image
 
 from .conftest import plain, write
 
@@ -279,6 +279,16 @@ def test_arrays_are_pictures() -> None:
     assert colour(from_array(np.full((4, 5, 3), (1, 2, 3), np.uint8))) == (1, 2, 3)
     assert colour(from_array(np.full((4, 5), 9, np.uint8))) == (9, 9, 9)
     assert colour(from_array(np.zeros((4, 5, 4), np.uint8))) == (255, 255, 255)
+
+
+def test_a_picture_of_pillows_is_turned_and_checked() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = from_picture(Image.open(BytesIO(encoded(scene(), "JPEG", exif=exif))))
+    assert turned.size == (200, 300)
+    half = encoded(scene(), "JPEG")[:2000]
+    with pytest.raises(ImageError, match="truncated"):
+        from_picture(Image.open(BytesIO(half)))
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 5, 2), np.uint8), np.zeros((4, 5, 3)), np.zeros((0, 5), np.uint8)])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from congener.codes import Array, unit
 from congener.errors import CongenerError, ImageError
-from congener.query import UNLIKE_WEIGHT, Box, as_list, combine, crop, describe, open_query
+from congener.query import UNLIKE_WEIGHT, Box, Query, as_list, combine, crop, describe, open_query
 from tests.conftest import plain, write
 
 
@@ -107,7 +107,8 @@ def test_a_turned_picture_is_cropped_as_it_is_shown(tmp_path: Path) -> None:
     shown = numbered(6, 8)
     path = tmp_path / "turned.png"
     shown.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
-    assert Image.open(path).size == (8, 6)
+    with Image.open(path) as stored:
+        assert stored.size == (8, 6)
     assert open_query(path, None).size == (6, 8)
     assert corners(open_query(path, None, (1, 5, 4, 3))) == ((1, 5), (4, 7))
 
@@ -165,7 +166,8 @@ def test_one_query_is_a_list_of_one() -> None:
 
 def test_several_queries_stay_as_they_are_in_order() -> None:
     array = np.zeros((4, 5, 3), np.uint8)
-    for several in (["a.jpg", 3, array], ("a.jpg", 3, array)):
+    queries: list[Query] = ["a.jpg", 3, array]
+    for several in (queries, tuple(queries)):
         found = as_list(several)
         assert found[:2] == ["a.jpg", 3]
         assert found[2] is array

@@ -203,6 +203,22 @@ def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
     return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
 
 
+def from_picture(picture: Image.Image) -> Image.Image:
+    """Return a picture of Pillow's, of any mode, as RGB, turned as its EXIF orientation says.
+
+    Raises ImageError where it was opened lazily and can't be decoded.
+    """
+    try:
+        picture.load()
+    except Exception as error:
+        raise _damaged(error) from None
+    return _turn(to_rgb(picture), _orientation(picture))
+
+
+def _damaged(error: Exception) -> ImageError:
+    return ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}")
+
+
 def _decode(file: IO[bytes], target: int | None) -> Image.Image:
     # a decoder given broken or hostile data may raise anything: all of it means "can't be read"
     try:
@@ -225,8 +241,7 @@ def _decode(file: IO[bytes], target: int | None) -> Image.Image:
     except MemoryError:
         raise ImageError("not enough memory to decode it") from None
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"damaged image: {reason}") from None
+        raise _damaged(error) from None
 
 
 def _reduce(image: Image.Image, target: int | None) -> Image.Image:

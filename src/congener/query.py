@@ -9,7 +9,7 @@ from PIL import Image
 
 from congener.codes import Array, unit
 from congener.errors import CongenerError, ImageError
-from congener.images import from_array, open_image, to_rgb
+from congener.images import from_array, from_picture, open_image
 
 Query = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | int
 """A path, a picture, an array (height, width, 3) uint8 RGB, or the id of an image of the gallery."""
@@ -34,7 +34,7 @@ def open_query(query: Query, target: int | None, box: Box | None = None) -> Imag
 
 def _open(query: Query, target: int | None) -> Image.Image:
     if isinstance(query, Image.Image):
-        return to_rgb(query)
+        return from_picture(query)
     if isinstance(query, np.ndarray):
         return from_array(query)
     assert not isinstance(query, int)

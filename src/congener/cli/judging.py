@@ -15,7 +15,7 @@ from congener.cli.options import (
     update_first,
 )
 from congener.errors import CongenerError
-from congener.terminal import note, print_comparison, print_evaluation, print_json
+from congener.terminal import print_comparison, print_evaluation, print_json
 
 if TYPE_CHECKING:
     from congener.gallery import Gallery
@@ -99,7 +99,7 @@ def evaluate(
     else:
         print_evaluation(judged)
         if report:
-            note(f"the whole report: {report}")
+            print(f"the whole report: {report}")
 
 
 @click.command()
