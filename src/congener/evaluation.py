@@ -174,9 +174,10 @@ def evaluate(
         raise CongenerError(f"what is learned from labels takes the place of the code: leave out --code {code}")
     if adapted and rerank and task.leaves_one_out:
         raise CongenerError("leaving one out, what is learned from labels can't be judged re-ranked: use --split")
-    rank = _adapted_ranker(task) if adapted else _ranker(task, encoder, code)
+    reranker = compose(rerank)
     judged = _Judged(task, sorted(set(k)))
-    for rows, answer in rank(compose(rerank)):
+    rank = _adapted_ranker(task) if adapted else _ranker(task, encoder, code)
+    for rows, answer in rank(reranker):
         judged.add(rows, answer)
     report = judged.report(encoder.identity.name, code, tuple(rerank), adapted, time.perf_counter() - started)
     return Evaluation(report, judged.values)
