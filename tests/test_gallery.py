@@ -121,9 +121,9 @@ def test_an_update_is_seen_by_the_next_search_also_in_another_gallery(
 
 
 def test_a_second_update_at_once_says_so(gallery: Gallery, colours: Path, encoder: MeanColour) -> None:
-    with closing(Store.open(colours / ".congener")) as other, other.writing():
-        with pytest.raises(GalleryBusyError, match="another process"):
-            gallery.update()
+    other = Store.open(colours / ".congener")
+    with closing(other), other.writing(), pytest.raises(GalleryBusyError, match="another process"):
+        gallery.update()
     assert gallery.update().unchanged == 5
 
 

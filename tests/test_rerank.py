@@ -381,7 +381,7 @@ def test_settings_follow_the_name(spec: str) -> None:
         ("aqe:n", ["n must be", "''"]),
         ("aqe:n=-1", ["from 0 to 1000", "-1"]),
         ("aqe:alpha=nan", ["alpha must be a number"]),
-        ("diffusion:alpha=1", ["alpha must be a number from 0 to 0.9999", "k=10, n=10"]),
+        ("diffusion:alpha=1", ["alpha must be a number from 0 to 0.9999", "k=8, n=10"]),
         ("kreciprocal:m=1001", ["m must be a whole number from 1 to 1000"]),
     ],
 )

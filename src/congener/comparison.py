@@ -63,13 +63,18 @@ class Comparison:
         }
 
 
+def parse_specs(texts: Sequence[str]) -> list[Spec]:
+    """Return what each text means. Raises CongenerError for unknown names, or fewer than two."""
+    if len(texts) < 2:
+        raise CongenerError("a comparison takes two ways at least: --with SPEC --with SPEC")
+    return [Spec.parse(text) for text in texts]
+
+
 def compare(
     gallery: Gallery, task_of: Callable[[Gallery], Task], specs: Sequence[str], *, k: Sequence[int]
 ) -> Comparison:
     """Judge each way of searching on the queries of the same task; another encoder indexes into a place of its own."""
-    if len(specs) < 2:
-        raise CongenerError("a comparison takes two ways at least: --with SPEC --with SPEC")
-    parsed = [Spec.parse(text) for text in specs]
+    parsed = parse_specs(specs)
     own = gallery.encoder.identity.name
     with ExitStack() as stack:
         galleries = {own: gallery}

@@ -28,7 +28,6 @@ DEFAULT_K = (1, 5, 10)
 _BLOCK = 2**23  # scores held at once
 _CURVE = 50  # ranks of the curves
 _CONFUSIONS = 20  # pairs of labels
-_JUDGED_SAMPLE = 4000  # images that a code is fitted on, as in a gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +165,7 @@ def evaluate(
     without it. Raises CongenerError for unknown names, and where nothing can be judged.
     """
     started = time.perf_counter()
-    if min(k, default=0) < 1:
-        raise CongenerError(f"k must be at least 1, not {min(k, default=0)}")
-    if code not in codes.CODES:
-        raise CongenerError(unknown_name("code", code, list(codes.CODES)))
-    if adapted and code != codes.DEFAULT:
-        raise CongenerError(f"what is learned from labels takes the place of the code: leave out --code {code}")
+    check(k, code, rerank, adapted)
     if adapted and rerank and task.leaves_one_out:
         raise CongenerError("leaving one out, what is learned from labels can't be judged re-ranked: use --split")
     reranker = compose(rerank)
@@ -181,6 +175,17 @@ def evaluate(
         judged.add(rows, answer)
     report = judged.report(encoder.identity.name, code, tuple(rerank), adapted, time.perf_counter() - started)
     return Evaluation(report, judged.values)
+
+
+def check(k: Sequence[int], code: str, rerank: Sequence[str], adapted: bool) -> None:
+    """Raise CongenerError for what `evaluate` would refuse whatever the task, before the work of making one."""
+    if min(k, default=0) < 1:
+        raise CongenerError(f"k must be at least 1, not {min(k, default=0)}")
+    if code not in codes.CODES:
+        raise CongenerError(unknown_name("code", code, list(codes.CODES)))
+    if adapted and code != codes.DEFAULT:
+        raise CongenerError(f"what is learned from labels takes the place of the code: leave out --code {code}")
+    compose(rerank)
 
 
 # ranking
@@ -220,7 +225,8 @@ def _logits(items: Items, code: str) -> Array:
 
 def fit_blend(items: Items) -> Blend:
     """Return the default code fitted on a gallery part alone."""
-    order = np.argsort(items.contents, kind="stable")[:_JUDGED_SAMPLE]
+    _, first = np.unique(items.contents, return_index=True)  # copies count once, as in `Store.sample`
+    order = first[: codes.FIT_SAMPLE]
     return Blend.fit(items.pooled[order], None if items.logits is None else items.logits[order])
 
 

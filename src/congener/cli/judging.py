@@ -84,10 +84,12 @@ def evaluate(
 
     By default each labelled image asks for the others of its label. Indexes first what is new or changed.
     """
+    from congener.evaluation import check
     from congener.evaluation import evaluate as run
     from congener.reports import write_report
 
     cuts = _cuts(k)
+    check(cuts, code, rerank, adapt)
     with open_gallery(folder, single(stores)) as gallery:
         update_first(gallery)
         task = _task(gallery, split, queries, labels)
@@ -130,8 +132,10 @@ def compare(
 ) -> None:
     """Judge several ways of searching FOLDER side by side, on the same queries."""
     from congener.comparison import compare as run
+    from congener.comparison import parse_specs
 
     cuts = _cuts(k)
+    parse_specs(specs)
     with open_gallery(folder, single(stores)) as gallery:
         update_first(gallery)
         compared = run(gallery, lambda each: _task(each, split, queries, labels), specs, k=cuts)
