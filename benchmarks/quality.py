@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common import machine, photos, report
-from congener import Gallery
-from congener.codes import Blend, probabilities, reciprocity, unit
-from congener.evaluation import evaluate, fit_blend
+from congener import Encoder, Gallery, codes
+from congener.codes import Blend, reciprocity
+from congener.evaluation import embed_maps, evaluate, fit_blend
 from congener.truth import Task, leave_one_out, queries_from, split_by
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -83,9 +84,38 @@ def weights(task: Task, gallery: Gallery) -> dict[str, Any]:
         embeddings = code.embed(items.pooled, items.logits)
         judged = evaluate(replace(task, blend=code), gallery.encoder, k=[9]).report
         rows[str(weight)] = {"reciprocity": reciprocity(embeddings @ embeddings.T), "P@9": judged.precision[9]}
-    sure = probabilities(items.logits).max(axis=1).mean()
-    assert unit(items.pooled).shape[1] == len(blend.mean)
-    return {"chosen": blend.weight, "mean of the highest probability": float(sure), "weights": rows}
+    return {"chosen": blend.weight, "weights": rows}
+
+
+def choices(task: Task, encoder: Encoder) -> dict[str, dict[str, float]]:
+    """Return how mutual neighbours are, and how right the answers, for choices other than the weight."""
+    items = task.gallery
+    blend = task.blend or fit_blend(items)
+    whole = Blend(blend.mean, blend.weight, np.empty((len(blend.projection), 0), np.float32))
+    blended = whole.embed(items.pooled, items.logits)
+    embeddings = {
+        "pooled": codes.pooled(items.pooled),
+        "gem": embed_maps(items, encoder, "gem"),
+        "flatten": embed_maps(items, encoder, "flatten"),
+        "posterior": codes.posterior(encoder.logits(items.pooled)),  # type: ignore[arg-type]
+        "blend": blended,
+    }
+    for dimension in (32, 64, 128, 256, 512):
+        directions = codes.leading_directions(blended, dimension)
+        embeddings[f"blend, {dimension} numbers"] = codes.unit(blended @ directions)
+    rows = {}
+    for name, vectors in embeddings.items():
+        scores = vectors @ vectors.T
+        rows[name] = {"reciprocity": reciprocity(scores), "P@9": leave_one_out_precision(scores, items.labels)}
+    return rows
+
+
+def leave_one_out_precision(scores: NDArray[np.float32], labels: list[str | None], k: int = 9) -> float:
+    """Return the mean precision@k of each image asking all others, by their scores (n, n)."""
+    np.fill_diagonal(scores, -np.inf)
+    names = np.array([label or "" for label in labels])
+    nearest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float((names[nearest] == names[:, None]).mean())
 
 
 def table(columns: dict[str, Callable[[str], str]]) -> list[str]:
@@ -114,6 +144,10 @@ def main() -> None:
             "animals": figures(leave_one_out(species), species, [1, 9]),
             "grocery": figures(leave_one_out(goods), goods, [1, 9]),
             "studio": figures(queries_from(goods, grocery / "iconic"), goods, [1, 9]),
+            "choices": {
+                "animals100": choices(leave_one_out(species), species.encoder),
+                "grocery": choices(leave_one_out(goods), goods.encoder),
+            },
             "weights": {
                 "animals100": weights(leave_one_out(species), species),
                 "grocery": weights(leave_one_out(goods), goods),
@@ -141,6 +175,11 @@ def main() -> None:
             f"{name}: weight of the class probabilities chosen without labels: {chosen['chosen']:g}",
             *(f"  {weight:>5}  reciprocity {row['reciprocity']:.3f}  P@9 {row['P@9']:.3f}" for weight, row in rows),
         ]
+    lines += ["", "reciprocity and P@9 of other choices, animals100 and grocery:"]
+    for name, row in result["choices"]["animals100"].items():
+        other = result["choices"]["grocery"][name]
+        figures_of = (row["reciprocity"], row["P@9"], other["reciprocity"], other["P@9"])
+        lines.append(f"  {name:18} " + "  ".join(f"{value:.3f}" for value in figures_of))
     report("quality", result, lines, as_json=options.json)
 
 

@@ -203,7 +203,7 @@ def _ranker(task: Task, encoder: Encoder, code: str) -> _Rank:
 def _embed_pair(task: Task, encoder: Encoder, code: str) -> tuple[Array, Array]:
     """Return the embeddings of queries and gallery."""
     if code in codes.NEED_MAP:
-        return _embed_maps(task.queries, encoder, code), _embed_maps(task.gallery, encoder, code)
+        return embed_maps(task.queries, encoder, code), embed_maps(task.gallery, encoder, code)
     embed = _embedder(task, code)
     return embed(task.queries), embed(task.gallery)
 
@@ -230,7 +230,8 @@ def fit_blend(items: Items) -> Blend:
     return Blend.fit(items.pooled[order], None if items.logits is None else items.logits[order])
 
 
-def _embed_maps(items: Items, encoder: Encoder, code: str) -> Array:
+def embed_maps(items: Items, encoder: Encoder, code: str) -> Array:
+    """Return the embeddings (n, m) of a code that needs the feature map: looks at the pixels again."""
     make = codes.gem if code == "gem" else codes.flatten
 
     def embed(file: Path) -> Array:
