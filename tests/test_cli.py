@@ -224,6 +224,17 @@ def test_while_another_process_indexes_what_there_is_is_searched(run: Run, colou
     other.close()
 
 
+def test_a_gallery_that_cannot_be_written_is_searched_as_it_is(
+    run: Run, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("index", colours)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    done = run("search", colours / "warm/red.png", "--in", colours)
+    assert (done.code, len(done.lines)) == (0, 4)
+    assert "can't be written" in done.err
+    assert run("index", colours).code == 2
+
+
 # info
 
 

@@ -135,6 +135,11 @@ class Gallery:
         excluded: list[str] = self._store.get("exclude") if self._store else []
         return excluded
 
+    @property
+    def writable(self) -> bool:
+        """Whether the gallery's files may be changed."""
+        return os.access(self.store_folder, os.W_OK)
+
     def __len__(self) -> int:
         return len(self._store) if self._store else 0
 

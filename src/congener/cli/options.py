@@ -46,6 +46,9 @@ def single(stores: Sequence[Path]) -> Path | None:
 
 def update_first(gallery: "Gallery") -> None:
     """Index what is new or changed before a gallery is asked. Raises CongenerError when nothing can be searched."""
+    if len(gallery) and not gallery.writable:
+        note(f"{gallery.store_folder} can't be written: searching what was indexed before")
+        return
     try:
         with progress(f"indexing {gallery.folder.resolve().name}") as show:
             report = gallery.update(progress=show)
