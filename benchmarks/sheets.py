@@ -38,7 +38,7 @@ def draw(folder: Path, target: Path, place: Path) -> None:
             asked = centred(task) if name == "centred" else task
             (outcome,) = evaluate(asked, gallery.encoder, k=[HITS], **WAYS[name]).report.outcomes
             short = name.split(" (")[0].strip("+ ").replace(" + ", "-")
-            save(draw_sheet(outcome.results, open_image(copy)), place / f"{number}-{short}.jpg")
+            save(draw_sheet(outcome.results, open_image(copy), similarity=False), place / f"{number}-{short}.jpg")
             print(f"{name}: {round(HITS * outcome.precision)} of {HITS} are of the target's kind")
 
 

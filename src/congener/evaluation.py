@@ -364,7 +364,7 @@ class _Judged:
         for rank, (score, row) in enumerate(zip(scores.tolist(), ids.tolist(), strict=True), 1):
             found = gallery.labels[row]
             name = None if found is None else self._task.names.get(found, found)
-            similarity = min(max(score, 0.0), 1.0)
+            similarity = min(max(score, 0.0), 1.0)  # not calibrated: what is judged here is the order
             id, path = int(gallery.ids[row]), gallery.paths[row]
             hits.append(Hit(rank, score, similarity, id, path, found, name, self._task.folder))
             if found is not None:

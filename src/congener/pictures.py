@@ -36,10 +36,11 @@ _WIDE_FONTS = (
 )
 
 
-def draw_sheet(results: Results, target: Image.Image) -> Image.Image:
+def draw_sheet(results: Results, target: Image.Image, *, similarity: bool = True) -> Image.Image:
     """Draw the hits, 1 to k, in a 4-wide grid in reading order, and the target T as the last tile.
 
     Under each its rank, similarity, score and name; around it a frame whose colour stands for its label.
+    similarity: leave it out where the scores aren't calibrated.
     """
     rows = -(-(len(results) + 1) // COLUMNS)
     width = 2 * _MARGIN + COLUMNS * _TILE + (COLUMNS - 1) * _GAP
@@ -53,7 +54,7 @@ def draw_sheet(results: Results, target: Image.Image) -> Image.Image:
         except ImageError as error:
             picture, name = None, str(error)
         colour = colours.get(hit.label, _UNLABELLED)
-        score = f"{hit.similarity:.0%}  {hit.score:.3f}"
+        score = f"{hit.similarity:.0%} · {hit.score:.3f}" if similarity else f"{hit.score:.3f}"
         _draw_tile(sheet, position, picture, colour, str(hit.rank), score, name)
     _draw_tile(sheet, len(results), target, _TARGET, "T", "target", Path(results.query).name)
     return sheet
