@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
 from congener.labels import Labels
 from congener.query import Box, Query, open_query
 from congener.results import Results
-from congener.searcher import Lens, Searcher
+from congener.searcher import Lens, Searcher, SearchOptions
 from congener.store import FORMAT_VERSION, Row, Store
 from congener.update import Progress, UpdateReport, update_store
 
@@ -253,10 +253,10 @@ class Gallery:
                 self._refit(None)
         return had
 
-    def search(self, query: Query | Sequence[Query], k: int = 10, **options: Any) -> Results:
+    def search(self, query: Query | Sequence[Query], k: int = 10, **options: Unpack[SearchOptions]) -> Results:
         """Return the k images most alike to a query, or to several as one, best first.
 
-        options: see `congener.search`.
+        options: see `congener.searcher.SearchOptions`.
         """
         if self._searcher is None:
             self._open_store()

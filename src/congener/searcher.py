@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,23 @@ class Lens:
             return np.asarray(np.clip(scores, 0, 1), np.float64)
         calibration = self.fit.calibrations[self.space]
         return calibration(scores)
+
+
+class SearchOptions(TypedDict, total=False):
+    """How to search, as keyword arguments; `Searcher.search` has the defaults."""
+
+    include_self: bool
+    """Whether an image of a gallery that is asked for by its path or id may be among its own results."""
+    unlike: Sequence[Query]
+    """What the hits should not be like."""
+    box: Box | None
+    """The part of the query that counts."""
+    rerank: Sequence[str]
+    """Re-rankers by name, as in `congener.rerank`, in order."""
+    min_similarity: float
+    """Hits below it, 0 to 1, are left out."""
+    adapted: bool | None
+    """Whether to use the map learned from the labels; None: where there is one."""
 
 
 class Searchable(Protocol):
@@ -102,7 +119,7 @@ class Searcher:
         min_similarity: float = 0,
         adapted: bool | None = None,
     ) -> Results:
-        """Answer one question: see `congener.search`."""
+        """Answer one question: see `congener.search` and `SearchOptions`."""
         if k < 1:
             raise GalleryError(f"k must be at least 1, not {k}")
         reranker = compose(rerank)
@@ -193,30 +210,11 @@ def search(
     galleries: Sequence[Searchable],
     query: Query | Sequence[Query],
     k: int = 10,
-    *,
-    include_self: bool = False,
-    unlike: Sequence[Query] = (),
-    box: Box | None = None,
-    rerank: Sequence[str] = (),
-    min_similarity: float = 0,
-    adapted: bool | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Results:
     """Return the k images of all the galleries that are most alike to a query, best first.
 
-    query: a path, a picture, an array, the id of an image, or several of these, which then count as one.
-    include_self: whether an image of a gallery that is asked for by its path or id may be among its own results.
-    unlike: what the hits should not be like. box: the part of the query that counts. rerank: re-rankers by name, as
-    in `congener.rerank`, in order. min_similarity: hits below it, 0 to 1, are left out. adapted: whether to use the
-    map learned from the labels; by default where there is one. Raises CongenerError when a query can't be read, or
-    galleries of two encoders are asked.
+    query: a path, a picture, an array, the id of an image, or several of these, which then count as one. options: see
+    `SearchOptions`. Raises CongenerError when a query can't be read, or galleries of two encoders are asked.
     """
-    return Searcher(galleries).search(
-        query,
-        k,
-        include_self=include_self,
-        unlike=unlike,
-        box=box,
-        rerank=rerank,
-        min_similarity=min_similarity,
-        adapted=adapted,
-    )
+    return Searcher(galleries).search(query, k, **options)

@@ -110,11 +110,11 @@ def update_store(
         store.set("exclude", list(exclude))
     found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
     update = _Update(store, found)
-    todo = update.todo()
-    for number, reading in enumerate(read_all(folder, todo, encoder, update.slots), 1):
+    to_read = update.to_read()
+    for number, reading in enumerate(read_all(folder, to_read, encoder, update.slots), 1):
         update.take(reading)
         if progress:
-            progress(number, len(todo))
+            progress(number, len(to_read))
     update.finish(Exclusion(exclude), prune)
     return update.report(time.perf_counter() - started, encoder)
 
@@ -225,7 +225,7 @@ class _Update:
         self._indexed = self._renamed = self._removed = self._missing = 0
         self._skipped: list[Skipped] = []
 
-    def todo(self) -> list[FoundImage]:
+    def to_read(self) -> list[FoundImage]:
         """Return the images that must be looked at."""
         return [image for image in self._found if not self._is_unchanged(image)]
 

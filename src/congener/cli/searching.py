@@ -19,6 +19,7 @@ from congener.terminal import note, print_hits, print_json
 
 if TYPE_CHECKING:
     from congener.results import Results
+    from congener.searcher import SearchOptions
 
 USER_MISTAKE = 2
 
@@ -74,7 +75,7 @@ def search(
 
     if stores and len(stores) != len(folders):
         raise CongenerError(f"--gallery goes with --in: give it {len(folders)} times, or not at all")
-    how: dict[str, Any] = {
+    how: SearchOptions = {
         "include_self": include_self,
         "unlike": unlike,
         "box": _parse_box(box),
