@@ -104,24 +104,21 @@ class Blend:
 
         More images than `FIT_SAMPLE` don't make it better: give a sample.
         """
-        mean = unit(features).mean(axis=0)
-        weight = 0.0 if logits is None else choose_weight(unit(unit(features) - mean), probabilities(logits))
-        whole = cls(mean, weight, np.empty((0, 0), np.float32))
-        blended = whole._blend(features, logits)
+        whole = unit(features)
+        mean = whole.mean(axis=0)
+        centred = unit(whole - mean)
+        chances = None if logits is None else probabilities(logits)
+        weight = 0.0 if chances is None else choose_weight(centred, chances)
+        blended = _join(centred, chances, weight)
         if min(blended.shape) <= _DIMENSION:
             return cls(mean, weight, np.empty((blended.shape[1], 0), np.float32))
         return cls(mean, weight, leading_directions(blended, _DIMENSION))
 
     def embed(self, features: NDArray[np.floating], logits: Array | None) -> Array:
         """Return embeddings (n, m) of pooled features (n, d) and logits (n, c)."""
-        blended = self._blend(features, logits)
-        return unit(blended @ self.projection) if self.projection.shape[1] else blended
-
-    def _blend(self, features: NDArray[np.floating], logits: Array | None) -> Array:
         centred = unit(unit(features) - self.mean)
-        if logits is None:
-            return centred
-        return unit(np.hstack([centred, np.float32(self.weight**0.5) * probabilities(logits)]))
+        blended = _join(centred, None if logits is None else probabilities(logits), self.weight)
+        return unit(blended @ self.projection) if self.projection.shape[1] else blended
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that was fitted, to be kept."""
@@ -131,6 +128,13 @@ class Blend:
     def restored(cls, arrays: dict[str, NDArray[Any]]) -> Self:
         """Return what `arrays` came from."""
         return cls(arrays["mean"], float(arrays["weight"][0]), arrays["projection"])
+
+
+def _join(centred: Array, chances: Array | None, weight: float) -> Array:
+    """Return unit([centred, sqrt(weight) * chances])."""
+    if chances is None:
+        return centred
+    return unit(np.hstack([centred, np.float32(weight**0.5) * chances]))
 
 
 def choose_weight(centred: Array, chances: Array) -> float:
@@ -181,8 +185,7 @@ def leading_directions(vectors: Array, count: int) -> Array:
     algorithm 4.4, with a fixed seed.
     """
     basis = np.random.default_rng(0).standard_normal((vectors.shape[1], count + 32)).astype(np.float32)
-    for _ in range(2):
-        basis = _orthonormal(vectors.T @ (vectors @ basis))
+    basis = _orthonormal(vectors.T @ (vectors @ basis))
     basis = np.linalg.qr(vectors.T @ (vectors @ basis))[0]
     image = vectors @ basis
     _, rotation = np.linalg.eigh(image.T @ image)
