@@ -207,7 +207,7 @@ class Catalogue:
         with explained(self.folder):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                with Changes(self._db, self._matrix_path(), self.dimension) as changes:
+                with Changes(self._db, self._matrix_path()) as changes:
                     yield changes
                 if changes.count:
                     self.set("changed", self.get("changed") + changes.count)
@@ -243,10 +243,9 @@ class Catalogue:
 class Changes:
     """What can be done in a transaction."""
 
-    def __init__(self, db: sqlite3.Connection, matrix: Path, dimension: int) -> None:
+    def __init__(self, db: sqlite3.Connection, matrix: Path) -> None:
         self._db = db
         self._matrix = matrix
-        self._dimension = dimension
         self._file: IO[bytes] | None = None
         self.count = 0
         """Images added, removed or replaced."""

@@ -202,13 +202,14 @@ def _ranker(task: Task, encoder: Encoder, code: str) -> _Rank:
 
 def _embed_pair(task: Task, encoder: Encoder, code: str) -> tuple[Array, Array]:
     """Return the embeddings of queries and gallery."""
+    embed = _embedder(task, encoder, code)
+    gallery = embed(task.gallery)
+    return gallery[task.own_rows()] if task.leaves_one_out else embed(task.queries), gallery
+
+
+def _embedder(task: Task, encoder: Encoder, code: str) -> Callable[[Items], Array]:
     if code in codes.NEED_MAP:
-        return embed_maps(task.queries, encoder, code), embed_maps(task.gallery, encoder, code)
-    embed = _embedder(task, code)
-    return embed(task.queries), embed(task.gallery)
-
-
-def _embedder(task: Task, code: str) -> Callable[[Items], Array]:
+        return lambda items: embed_maps(items, encoder, code)
     if code == "pooled":
         return lambda items: codes.pooled(items.pooled)
     if code == "posterior":

@@ -1,6 +1,7 @@
 """Labels: what kind an image is of, from its folder or from a table, and names to show."""
 
 import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from congener.errors import GalleryError
@@ -15,9 +16,9 @@ class Labels:
 
     def __init__(self, folder: Path) -> None:
         """folder: the gallery's. Raises GalleryError for a table without its columns."""
-        self._labels = _read_table(folder / "labels.csv", "path", "label")
-        self._names = _read_table(folder.absolute().parent / "label_names.csv", "label", "name")
-        self._names |= _read_table(folder / "label_names.csv", "label", "name")
+        self._labels = _mapping(folder / "labels.csv", "path", "label")
+        self._names = _mapping(folder.absolute().parent / "label_names.csv", "label", "name")
+        self._names |= _mapping(folder / "label_names.csv", "label", "name")
 
     def of(self, path: str) -> str | None:
         """Return the label of an image by its path relative to the folder, / between parts."""
@@ -29,14 +30,23 @@ class Labels:
         return None if label is None else self._names.get(label, label)
 
 
-def _read_table(path: Path, key: str, value: str) -> dict[str, str]:
+def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file with these columns. Raises GalleryError where that can't be done."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
-            if not {key, value} <= set(rows.fieldnames or ()):
-                raise GalleryError(f"{path} must begin with a line that names its columns: {key},{value}")
-            return {row[key]: row[value] for row in rows if row[key] and row[value]}
-    except FileNotFoundError:
-        return {}
+            if not set(columns) <= set(rows.fieldnames or ()):
+                raise GalleryError(f"{path} must begin with a line that names its columns: {','.join(columns)}")
+            for row in rows:
+                if None in map(row.get, columns):
+                    raise GalleryError(f"{path}: line {rows.line_num} must have {','.join(columns)}")
+                yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GalleryError(f"can't read {path}: {error}") from None
+
+
+def _mapping(path: Path, key: str, value: str) -> dict[str, str]:
+    """Return what a table maps, nothing where there is none; rows with an empty cell count for nothing."""
+    if not path.exists():
+        return {}
+    return {row[key]: row[value] for row in read_table(path, (key, value)) if row[key] and row[value]}

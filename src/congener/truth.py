@@ -1,7 +1,6 @@
 """Truth: which queries are put to which images, and the labels to judge the answers by."""
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from congener.codes import Array, Blend
 from congener.errors import CongenerError, ImageError
 from congener.gallery import Gallery
 from congener.images import find_images, open_image
+from congener.labels import read_table
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def split_by(gallery: Gallery, table: Path) -> Task:
     chosen: dict[bool, list[int]] = {True: [], False: []}
     labels = list(items.labels)
     seen: set[int] = set()
-    for line in _read_table(table, ("path", "label", "is_query")):
+    for line in read_table(table, ("path", "label", "is_query")):
         row = rows.get((table.parent / line["path"]).resolve())
         if row is None:
             raise CongenerError(f"{table}: {line['path']} is not among the images of {gallery.folder}")
@@ -117,7 +117,7 @@ def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> T
     names = _names(gallery, items)
     given = {}
     if table is not None:
-        given = {(table.parent / row["path"]).resolve(): row["label"] for row in _read_table(table, ("path", "label"))}
+        given = {(table.parent / row["path"]).resolve(): row["label"] for row in read_table(table, ("path", "label"))}
     known = _known_labels(names)
     files, labels, features = [], [], []
     for found in find_images(folder):
@@ -188,17 +188,3 @@ def _is_query(text: str, table: Path) -> bool:
     if plain not in ("0", "1", "false", "true", "no", "yes"):
         raise CongenerError(f"{table}: is_query is 0 or 1, not {text!r}")
     return plain in ("1", "true", "yes")
-
-
-def _read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            if not set(columns) <= set(rows.fieldnames or ()):
-                raise CongenerError(f"{path} must begin with a line that names its columns: {','.join(columns)}")
-            for row in rows:
-                if None in map(row.get, columns):
-                    raise CongenerError(f"{path}: line {rows.line_num} must have {','.join(columns)}")
-                yield row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CongenerError(f"can't read {path}: {error}") from None
