@@ -8,7 +8,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -16,13 +16,13 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from congener.disk import DTYPE, explained, locked, map_matrix, sync, sync_folder
 from congener.errors import GalleryError
 
 FORMAT_VERSION = 2
 """Of what this module writes; raise it with a migration."""
 
 _CATALOGUE = "catalogue.sqlite"
-DTYPE = np.dtype("<f2")
 _FITTED = "CREATE TABLE fitted (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"  # arrays, as .npy
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -79,23 +79,10 @@ class Catalogue:
         """
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            db = _connect(folder)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("BEGIN IMMEDIATE")
-            if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                meta = {
-                    "format": FORMAT_VERSION,
-                    "encoder": encoder,
-                    "matrix": 1,
-                    "exclude": [],
-                    "changed": 0,
-                }
-                values = [(key, json.dumps(value)) for key, value in meta.items()]
-                db.executemany("INSERT INTO meta VALUES (?, ?)", values)
-            db.execute("COMMIT")
-            db.close()
+            if not cls.exists(folder):
+                with locked(folder, timeout=30):
+                    if not cls.exists(folder):
+                        _write_empty(folder, encoder)
         return cls.open(folder)
 
     @classmethod
@@ -287,6 +274,23 @@ class Changes:
         self.count += len(dropped)
 
 
+def _write_empty(folder: Path, encoder: dict[str, Any]) -> None:
+    """Write a catalogue of no images beside its place, then give it its name: nobody sees half of one."""
+    fresh = folder / f"{_CATALOGUE}.new"
+    fresh.unlink(missing_ok=True)
+    meta = {"format": FORMAT_VERSION, "encoder": encoder, "matrix": 1, "exclude": [], "changed": 0}
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA:
+            db.execute(statement)
+        db.executemany("INSERT INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in meta.items()])
+        db.execute("COMMIT")
+    fresh.replace(folder / _CATALOGUE)
+    sync_folder(folder)
+
+
 def _migrate(db: sqlite3.Connection, version: int) -> int:
     """Bring an older catalogue to this format, step by step; return the format it has then."""
     while version in _MIGRATIONS and not db.execute("PRAGMA query_only").fetchone()[0]:
@@ -301,17 +305,6 @@ def _migrate(db: sqlite3.Connection, version: int) -> int:
     return version
 
 
-def map_matrix(path: Path, slots: int, dimension: int) -> NDArray[np.float16]:
-    """Map a matrix of which at least this many slots are in use."""
-    present = path.stat().st_size // (dimension * DTYPE.itemsize)
-    if present < slots:
-        raise GalleryError(
-            f"the gallery {path.parent} is damaged: {path.name} holds {present} rows, the "
-            f"catalogue counts on {slots}; delete that folder and index again"
-        )
-    return np.memmap(path, DTYPE, "r", shape=(present, dimension))
-
-
 def _row(values: Sequence[Any]) -> Row:
     return Row(values[0], os.fsdecode(values[1]), *values[2:])
 
@@ -324,43 +317,3 @@ def _connect(folder: Path) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous = FULL")
     return db
-
-
-def sync(file: IO[bytes]) -> None:
-    """Make what was written to a file lasting."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's new names lasting."""
-    if os.name == "posix":  # elsewhere a folder can't be opened
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and the system say of a gallery's files into a GalleryError."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise GalleryError(_explain(folder, str(error))) from error
-    except OSError as error:
-        raise GalleryError(
-            f"can't use the gallery {folder}: {error.strerror or error}; "
-            "make room or give rights, or choose another place with --gallery PATH"
-        ) from error
-
-
-def _explain(folder: Path, message: str) -> str:
-    if "readonly" in message or "unable to open" in message:
-        return f"can't write the gallery {folder}: choose another place with --gallery PATH"
-    if "full" in message:
-        return f"no room left on the disk of the gallery {folder}: make room and run again"
-    if "locked" in message or "busy" in message:
-        return f"another process is writing to the gallery {folder}: try again"
-    return f"{folder} holds no sound gallery ({message}): delete that folder and index again"

@@ -13,7 +13,6 @@ its matrices don't reach yet are embedded from their features when they are aske
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedWriter, BytesIO
@@ -23,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.catalogue import DTYPE, FORMAT_VERSION, Catalogue, Changes, Row, explained, map_matrix, sync, sync_folder
-from congener.errors import GalleryBusyError
+from congener.catalogue import FORMAT_VERSION, Catalogue, Changes, Row
+from congener.disk import DTYPE, explained, locked, map_matrix, sync, sync_folder
 
 __all__ = ["FORMAT_VERSION", "Changes", "Embed", "Row", "Store"]
 
@@ -32,7 +31,6 @@ Embed = Callable[[NDArray[np.float16]], dict[str, NDArray[np.float32]]]
 """Pooled features (n, d) to embeddings (n, d'), L2-normalised, by the name of their space."""
 
 _BLOCK = 4096  # features embedded at once
-_LOCK = "lock"
 _COMPACT_BYTES = 2**20  # below this, holes aren't worth the work
 
 
@@ -43,25 +41,11 @@ class Store(Catalogue):
     def writing(self) -> Iterator[None]:
         """Keep other writers out, in this and other processes; readers go on.
 
-        Held through a lock of the system's, which ends with the process. Raises GalleryBusyError
-        when another writer is at work.
+        Raises GalleryBusyError when another writer is at work.
         """
-        with explained(self.folder):
-            lock = sqlite3.connect(self.folder / _LOCK, timeout=0, isolation_level=None)
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                lock.close()
-                if "locked" not in str(error):
-                    raise
-                raise GalleryBusyError(
-                    f"another process is indexing into {self.folder}: try again when it has ended"
-                ) from None
-            try:
-                self._sweep()
-                yield
-            finally:
-                lock.close()
+        with explained(self.folder), locked(self.folder):
+            self._sweep()
+            yield
 
     def _sweep(self) -> None:
         """Delete matrices that a compaction, interrupted or not, has left behind."""
