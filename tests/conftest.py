@@ -18,7 +18,6 @@ class MeanColour(Encoder):
     identity = Identity("mean-colour", "0" * 64, "none", "float32", 3)
     input_side = 8
     resized_side = 8
-    batch = 4
 
     def __init__(self) -> None:
         self.encoded = 0

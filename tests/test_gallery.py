@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from congener import Gallery, Hit, Results, open_image, search
 from congener.encoders import Identity
-from congener.errors import CongenerError, GalleryBusyError, GalleryError, ImageError
+from congener.errors import CongenerError, EncoderError, GalleryBusyError, GalleryError, ImageError
 from congener.store import Store
 
 from .conftest import MeanColour, plain, write
@@ -295,3 +296,26 @@ def test_the_original_targets_find_their_species(photos: Path, tmp_path: Path) -
 def test_a_users_mistake_is_a_congener_error() -> None:
     assert issubclass(GalleryError, CongenerError)
     assert issubclass(ImageError, CongenerError)
+
+
+# precision of the network's calculation
+
+
+def test_a_gallery_keeps_the_precision_that_made_it(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20), "teal").save(tmp_path / "a.png")
+    with Gallery(tmp_path, precision="float32") as gallery:
+        gallery.update()
+    with Gallery(tmp_path) as gallery:
+        assert gallery.encoder.identity.precision == "float32"
+    with Gallery(tmp_path, encoder="lite0") as gallery:
+        assert gallery.encoder.identity.precision == "float32"
+    with pytest.raises(GalleryError, match=r"made by lite0 \(float32.*not by lite0 \(int8"):
+        Gallery(tmp_path, precision="int8")
+    with Gallery(tmp_path, store=tmp_path / "other") as gallery:
+        assert gallery.encoder.identity.precision == "int8"
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="choose one of: int8, float32"):
+        Gallery(tmp_path, precision="int4")
+    assert not list(tmp_path.iterdir())

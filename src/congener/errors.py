@@ -1,5 +1,7 @@
 """What can go wrong, in words for people. Each message is one line that says what to do."""
 
+from collections.abc import Iterable
+
 
 class CongenerError(Exception):
     """Base of all errors that a user can mend; the CLI prints its message and exits with 2."""
@@ -21,6 +23,6 @@ class GalleryBusyError(GalleryError):
     """Another process is writing to the gallery."""
 
 
-def unknown_name(what: str, name: str, valid: list[str]) -> str:
+def unknown_name(what: str, name: str, valid: Iterable[str]) -> str:
     """Return the message for a name that is in no table, listing the valid ones."""
     return f"unknown {what} {name!r}; choose one of: {', '.join(valid)}"

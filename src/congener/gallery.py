@@ -74,10 +74,12 @@ class Gallery:
         *,
         store: str | os.PathLike[str] | None = None,
         encoder: str | Encoder | None = None,
+        precision: str | None = None,
     ) -> None:
         """folder: the images; store: where the gallery is kept, FOLDER/.congener by default.
 
         encoder: a name or an encoder; by default the one that made the gallery, or lite0 for a new one.
+        precision: of an encoder by name, as in `load_encoder`; by default the gallery's.
         Raises GalleryError when the gallery was made by another encoder, or can't be opened.
         """
         self.folder = Path(folder)
@@ -85,17 +87,21 @@ class Gallery:
         self._store: Store | None = None
         self._fit: tuple[int, Fit] | None = None
         self._searcher: Searcher | None = None
-        self._encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        self._name = encoder if isinstance(encoder, str) else None
+        self._precision = precision
+        self._encoder = encoder if isinstance(encoder, Encoder) else None
         if not self.folder.is_dir() and not Store.exists(self.store_folder):
             raise GalleryError(f"no such folder: {self.folder}")
         if Store.exists(self.store_folder):
             self._open_store()
+        elif encoder or precision:
+            _ = self.encoder  # a wrong name is said now
 
     @property
     def encoder(self) -> Encoder:
         """The network that makes this gallery's features."""
         if self._encoder is None:
-            self._encoder = load_encoder(DEFAULT)
+            self._encoder = load_encoder(self._name or DEFAULT, self._precision)
         return self._encoder
 
     def _open_store(self) -> Store:
@@ -105,7 +111,9 @@ class Gallery:
             store = Store.open(self.store_folder)
             made_by = store.get("encoder")
             if self._encoder is None:
-                self._encoder = load_encoder(made_by["name"])
+                name = self._name or made_by["name"]
+                of_gallery = made_by["precision"] if name == made_by["name"] else None
+                self._encoder = load_encoder(name, self._precision or of_gallery)
             if self._encoder.identity.as_dict() != made_by:
                 store.close()
                 raise GalleryError(_other_encoder(self.store_folder, made_by, self._encoder))

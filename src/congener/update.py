@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -128,7 +128,7 @@ def workers() -> int:
 
 def read_all(
     folder: Path,
-    images: Iterable[FoundImage],
+    images: Sequence[FoundImage],
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
 ) -> Iterator[Reading]:
@@ -136,6 +136,8 @@ def read_all(
 
     slots: content -> slot and checksum, of contents that need no encoding; may grow meanwhile.
     """
+    if not images:
+        return
     rest = iter(images)
     with ThreadPoolExecutor(workers(), "congener") as pool:
         pending: deque[Future[list[Reading]]] = deque()

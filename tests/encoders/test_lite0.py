@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from congener.encoders import lite0, load_encoder
+from congener.encoders.layers import same_padding
 
 
 def pattern(number: int) -> NDArray[np.uint8]:
@@ -31,7 +32,7 @@ REFERENCE: dict[int, tuple[dict[int, float], float, int]] = {
 @pytest.mark.parametrize("number", sorted(REFERENCE))
 def test_features_match_the_stored_figures(number: int) -> None:
     some, total, best = REFERENCE[number]
-    features = load_encoder("lite0").encode(PIXELS[number : number + 1])
+    features = load_encoder("lite0", "float32").encode(PIXELS[number : number + 1])
     assert features.pooled[0, list(some)] == pytest.approx(list(some.values()), abs=1e-4)
     assert features.pooled.sum() == pytest.approx(total, rel=1e-4)
     assert features.logits is not None
@@ -39,24 +40,24 @@ def test_features_match_the_stored_figures(number: int) -> None:
 
 
 def test_logits_are_a_linear_function_of_the_pooled_feature() -> None:
-    features = load_encoder("lite0").encode(PIXELS)
+    features = load_encoder("lite0", "float32").encode(PIXELS)
     weights = lite0.read_weights()
     expected = features.pooled @ weights["_fc.weight"].T + weights["_fc.bias"]
     assert features.logits == pytest.approx(expected, abs=1e-3)
 
 
 def test_padding_is_tensorflows() -> None:
-    assert lite0.same_padding(224, 3, 2) == [0, 0, 1, 1]
-    assert lite0.same_padding(56, 5, 2) == [1, 1, 2, 2]
-    assert lite0.same_padding(112, 3, 1) == [1, 1, 1, 1]
-    assert lite0.same_padding(7, 1, 1) == [0, 0, 0, 0]
+    assert same_padding(224, 3, 2) == [0, 0, 1, 1]
+    assert same_padding(56, 5, 2) == [1, 1, 2, 2]
+    assert same_padding(112, 3, 1) == [1, 1, 1, 1]
+    assert same_padding(7, 1, 1) == [0, 0, 0, 0]
 
 
 def test_it_agrees_with_a_plain_torch_forward() -> None:
     torch = pytest.importorskip("torch")
     with torch.inference_mode():
         pooled, logits = torch_forward(torch, lite0.read_weights(), PIXELS)
-    features = load_encoder("lite0").encode(PIXELS)
+    features = load_encoder("lite0", "float32").encode(PIXELS)
     assert np.abs(features.pooled - pooled.numpy()).max() <= 1e-4
     assert np.abs(features.logits - logits.numpy()).max() <= 1e-3
 
@@ -95,9 +96,10 @@ def torch_forward(torch: Any, weights: lite0.Weights, pixels: NDArray[np.uint8])
     return pooled, functional.linear(pooled, tensors["_fc.weight"], tensors["_fc.bias"])
 
 
-def test_it_sees_a_tench_in_photos_of_tenches(photos: Path) -> None:
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_it_sees_a_tench_in_photos_of_tenches(photos: Path, precision: str) -> None:
     folder = photos / "animals100/gallery/n01440764"
-    encoder = load_encoder("lite0")
+    encoder = load_encoder("lite0", precision)
     pixels = np.stack([encoder.preprocess(Image.open(p).convert("RGB")) for p in sorted(folder.iterdir())])
     logits = encoder.encode(pixels).logits
     assert logits is not None

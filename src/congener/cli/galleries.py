@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from congener.cli.options import folder_argument, gallery_option, json_option, k_option, open_gallery, single
+from congener.cli.options import (
+    folder_argument,
+    gallery_option,
+    json_option,
+    k_option,
+    open_gallery,
+    precision_option,
+    single,
+)
 from congener.cli.searching import draw, results_as_dict
 from congener.terminal import missing_note, note, print_json, print_report, printable, progress
 
@@ -28,6 +36,7 @@ _UNSEEN_SPECIMEN = 101
 @click.option("--prune", is_flag=True, help="Remove images whose files are gone, however many.")
 @click.option("--refit", is_flag=True, help="Fit the code anew, even if little has changed.")
 @click.option("--encoder", metavar="NAME", help="The network; by default the gallery's, or lite0.")
+@precision_option
 @json_option
 def index(
     folder: Path,
@@ -37,13 +46,14 @@ def index(
     prune: bool,
     refit: bool,
     encoder: str | None,
+    precision: str | None,
     as_json: bool,
 ) -> None:
     """Read the images of FOLDER, so that they can be searched.
 
     Run it again when the folder has changed: only what is new or changed is read.
     """
-    with open_gallery(folder, single(stores), encoder) as gallery:
+    with open_gallery(folder, single(stores), encoder, precision) as gallery:
         remembered = [] if no_exclude else gallery.excluded
         with progress(f"indexing {folder.resolve().name}") as show:
             report = gallery.update(

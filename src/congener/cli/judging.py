@@ -10,6 +10,7 @@ from congener.cli.options import (
     gallery_option,
     json_option,
     open_gallery,
+    precision_option,
     rerank_option,
     single,
     update_first,
@@ -66,6 +67,7 @@ def _task(gallery: "Gallery", split: Path | None, queries: Path | None, labels: 
 @rerank_option
 @click.option("--adapt", is_flag=True, help="Learn from the labels of those that are asked first.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write all of it as one HTML page.")
+@precision_option
 @json_option
 def evaluate(
     folder: Path,
@@ -78,6 +80,7 @@ def evaluate(
     rerank: tuple[str, ...],
     adapt: bool,
     report: Path | None,
+    precision: str | None,
     as_json: bool,
 ) -> None:
     """Judge the answers that FOLDER gives by its labels.
@@ -90,7 +93,7 @@ def evaluate(
 
     cuts = _cuts(k)
     check(cuts, code, rerank, adapt)
-    with open_gallery(folder, single(stores)) as gallery:
+    with open_gallery(folder, single(stores), precision=precision) as gallery:
         update_first(gallery)
         task = _task(gallery, split, queries, labels)
         judged = run(task, gallery.encoder, k=cuts, code=code, rerank=rerank, adapted=adapt).report

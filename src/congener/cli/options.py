@@ -21,6 +21,11 @@ gallery_option = click.option(
     type=click.Path(path_type=Path),
     help="Where the gallery is kept, instead of FOLDER/.congener: for folders that can't be written.",
 )
+precision_option = click.option(
+    "--precision",
+    metavar="NAME",
+    help="How the network calculates, for a new gallery: int8 (the default) or float32, slower and no better.",
+)
 rerank_option = click.option(
     "--rerank",
     multiple=True,
@@ -30,11 +35,13 @@ rerank_option = click.option(
 k_option = click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many hits.")
 
 
-def open_gallery(folder: Path, store: Path | None, encoder: str | None = None) -> "Gallery":
+def open_gallery(
+    folder: Path, store: Path | None, encoder: str | None = None, precision: str | None = None
+) -> "Gallery":
     """Open a gallery; what is heavy is loaded only now."""
     from congener.gallery import Gallery
 
-    return Gallery(folder, store=store, encoder=encoder)
+    return Gallery(folder, store=store, encoder=encoder, precision=precision)
 
 
 def single(stores: Sequence[Path]) -> Path | None:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from congener.cli.options import gallery_option, json_option, k_option, open_gallery, rerank_option, update_first
+from congener.cli.options import (
+    gallery_option,
+    json_option,
+    k_option,
+    open_gallery,
+    precision_option,
+    rerank_option,
+    update_first,
+)
 from congener.errors import CongenerError
 from congener.terminal import note, print_hits, print_json
 
@@ -44,6 +52,7 @@ USER_MISTAKE = 2
 @click.option("--min-score", default=0.0, type=click.FloatRange(0, 1), help="Leave out hits of less similarity.")
 @click.option("--no-adapt", is_flag=True, help="Search without what was learned from labels.")
 @click.option("--include-self", is_flag=True, help="Let QUERY be its own hit if it is in FOLDER.")
+@precision_option
 @click.option("--no-update", is_flag=True, help="Search what is indexed, without a look at FOLDER.")
 @json_option
 @click.option("--paths", is_flag=True, help="Print the paths of the hits alone, one a line.")
@@ -63,6 +72,7 @@ def search(
     min_score: float,
     no_adapt: bool,
     include_self: bool,
+    precision: str | None,
     no_update: bool,
     **output: Any,
 ) -> None:
@@ -87,7 +97,7 @@ def search(
     _check_queries([*queries, *unlike])
     with ExitStack() as stack:
         galleries = [
-            stack.enter_context(open_gallery(folder, store))
+            stack.enter_context(open_gallery(folder, store, precision=precision))
             for folder, store in zip(folders, stores or [None] * len(folders), strict=True)
         ]
         for gallery in galleries:

@@ -14,13 +14,16 @@ ENCODERS = {"lite0": "congener.encoders.lite0:Lite0"}
 DEFAULT = "lite0"
 
 
-def load_encoder(name: str = DEFAULT) -> Encoder:
-    """Return the encoder of this name, ready to encode.
+def load_encoder(name: str = DEFAULT, precision: str | None = None) -> Encoder:
+    """Return the encoder of this name, ready to encode; precision: of its calculation, by default its first.
 
-    Raises EncoderError for a name that is not in the table, or missing weights.
+    Raises EncoderError for a name that is not in the table, a precision that it hasn't, or missing weights.
     """
     if name not in ENCODERS:
         raise EncoderError(unknown_name("encoder", name, sorted(ENCODERS)))
     module, _, member = ENCODERS[name].partition(":")
-    make: Callable[[], Encoder] = getattr(import_module(module), member)
-    return make()
+    make: Callable[..., Encoder] = getattr(import_module(module), member)
+    precisions: tuple[str, ...] = make.precisions  # type: ignore[attr-defined]
+    if precision not in (None, *precisions):
+        raise EncoderError(unknown_name(f"precision of {name}", precision, precisions))
+    return make(precision=precision) if precision and len(precisions) > 1 else make()

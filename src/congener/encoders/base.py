@@ -45,12 +45,17 @@ class Encoder(ABC):
     """A network with its own preprocessing. Safe to call from several threads."""
 
     identity: Identity
+    precisions: tuple[str, ...] = ("float32",)
+    """How exactly it can calculate, by name; the first is the default. Where there are several, the class takes one as `precision`."""
     input_side: int = 224
     """Side in pixels of the square that the network sees."""
     resized_side: int = 256
     """Short side in pixels of the whole picture at that scale; the square is cut from its middle."""
-    batch: int = 4
-    """Images to encode at once, where there are many: few, so that a core's cache holds what they need."""
+
+    @property
+    def batch(self) -> int:
+        """Images to encode at once, where there are many: few, so that a core's cache holds what they need."""
+        return 4
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize the short side with an antialiased bicubic, cut the central square.
