@@ -79,3 +79,17 @@ def test_an_unknown_reranker_lists_the_valid_ones(gallery: Gallery) -> None:
 def test_what_was_not_learned_cannot_be_asked_for(gallery: Gallery) -> None:
     with pytest.raises(CongenerError, match="congener adapt"):
         gallery.search(plain("red"), adapted=True)
+
+
+def test_only_images_of_the_labels_are_searched(gallery: Gallery, tmp_path: Path) -> None:
+    found = gallery.search(plain("red"), 24, labels=["hue-03", "hue-07"])
+    assert sorted(labels(found)) == ["hue-03", "hue-03", "hue-07", "hue-07"]
+    (tmp_path / "label_names.csv").write_text("label,name\nhue-03,lime\n")
+    assert labels(gallery.search(plain("red"), 24, labels=["lime"])) == ["hue-03", "hue-03"]
+    with pytest.raises(CongenerError, match=r"unknown label 'hue-99'; choose one of: hue-00, "):
+        gallery.search(plain("red"), labels=["hue-00", "hue-99"])
+
+
+def test_an_unknown_index_lists_the_valid_ones(gallery: Gallery) -> None:
+    with pytest.raises(CongenerError, match=r"unknown index 'fast'; choose one of: exact, approximate"):
+        gallery.search(plain("red"), index="fast")

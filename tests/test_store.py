@@ -1,6 +1,7 @@
 import os
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,9 +260,10 @@ def fitted(store: Store, note: str = "first") -> None:
 
 
 def embedded(store: Store, space: str = "two") -> dict[str, float]:
-    ids, embeddings = store.embeddings(space, never)
+    found = store.embeddings(space, never)
     rows = {row.id: row.path for row in store.rows()}
-    return {rows[id]: float(value) for id, value in zip(ids.tolist(), embeddings[:, 0], strict=True)}
+    values = found.matrix[found.rows, 0].tolist()
+    return {rows[id]: float(value) for id, value in zip(found.ids.tolist(), values, strict=True)}
 
 
 def test_a_generation_keeps_what_was_fitted_and_every_embedding(folder: Path) -> None:
@@ -306,9 +308,9 @@ def test_what_a_generation_does_not_reach_is_embedded_when_asked_for(folder: Pat
         seen.append(len(features))
         return twice(features)
 
-    ids, embeddings = store.embeddings("two", embed)
-    assert ids.tolist() == [1, 2, 3]
-    assert embeddings[:, 0].tolist() == [2, 4, 6]
+    found = store.embeddings("two", embed)
+    assert found.ids.tolist() == [1, 2, 3]
+    assert found.matrix[found.rows, 0].tolist() == [2, 4, 6]
     assert seen == [2]
     with store.writing():
         store.extend_generation(twice)
@@ -375,3 +377,17 @@ def test_a_gallery_of_the_first_format_is_migrated(folder: Path) -> None:
         fitted(again)
     assert embedded(again) == {"1.jpg": 2}
     again.close()
+
+
+def test_rows_are_those_of_the_matrix_even_where_images_are_gone_or_share_one(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2, 3)
+    with store.writing():
+        fitted(store)
+        two = store.find(path="2.jpg")
+        assert two is not None
+        with store.transaction() as changes:
+            changes.delete([1])
+            changes.put(replace(two, id=0, path="copy-of-2.jpg"))
+        found = store.embeddings("one", never)
+    assert [part.tolist() for part in found[:3]] == [[-1, 2, 3], [2, 3, 4], [1, 2, 1]]

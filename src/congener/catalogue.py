@@ -107,9 +107,11 @@ class Catalogue:
 
     # what the whole gallery has
 
-    def get(self, key: str) -> Any:
-        """Return a fact about the gallery: encoder, exclude, format, matrix, changed."""
+    def get(self, key: str, *default: Any) -> Any:
+        """Return a fact about the gallery: encoder, exclude, format, matrix, changed, generation, index, graph."""
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        if row is None and default:
+            return default[0]
         if row is None:
             raise GalleryError(f"the gallery {self.folder} lacks its {key}: delete it, index again")
         return json.loads(row[0])
@@ -162,16 +164,22 @@ class Catalogue:
 
     def _features(self) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
         with self._reading():
-            table = self._slots()
-            matrix = self._matrix(int(table[:, 1].max(initial=-1)) + 1)
-        ids, slots = table[:, 0], table[:, 1]
+            ids, slots = self._slots()
+            matrix = self._matrix(int(slots.max(initial=-1)) + 1)
         in_order = bool((slots == np.arange(len(slots))).all())
         return ids, matrix[: len(slots)] if in_order else matrix[slots]
 
-    def _slots(self) -> NDArray[np.int64]:
-        """Return id and slot of every image (n, 2), ids rising."""
+    def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return id and slot of every image (n,), ids rising."""
+        count, least, most, first, last = self._db.execute(
+            "SELECT count(*), min(id - slot), max(id - slot), min(slot), max(slot) FROM images"
+        ).fetchone()
+        if count and least == most and last - first + 1 == count:  # as in a gallery that nothing was removed from
+            slots = np.arange(first, last + 1)
+            return slots + least, slots
         rows = self._db.execute("SELECT id, slot FROM images ORDER BY id").fetchall()
-        return np.array(rows, np.int64).reshape(-1, 2)
+        table = np.array(rows, np.int64).reshape(-1, 2)
+        return table[:, 0], table[:, 1]
 
     def feature(self, row: Row) -> NDArray[np.float16]:
         """Return an image's pooled feature (d,). Raises GalleryError unless it is what was written."""

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,15 +38,15 @@ def locked(folder: Path, timeout: float = 0) -> Iterator[None]:
         lock.close()
 
 
-def map_matrix(path: Path, slots: int, dimension: int) -> NDArray[np.float16]:
+def map_matrix(path: Path, slots: int, columns: int, dtype: np.dtype[Any] = DTYPE) -> NDArray[Any]:
     """Map a matrix of which at least this many slots are in use."""
-    present = path.stat().st_size // (dimension * DTYPE.itemsize)
+    present = path.stat().st_size // (columns * dtype.itemsize)
     if present < slots:
         raise GalleryError(
             f"the gallery {path.parent} is damaged: {path.name} holds {present} rows, the "
             f"catalogue counts on {slots}; delete that folder and index again"
         )
-    return np.memmap(path, DTYPE, "r", shape=(present, dimension))
+    return np.memmap(path, dtype, "r", shape=(present, columns))
 
 
 def sync(file: IO[bytes]) -> None:

@@ -12,17 +12,19 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from congener import codes
+from congener import codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.encoders import DEFAULT, Encoder, load_encoder
 from congener.errors import CongenerError, GalleryError
 from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
+from congener.indexes import ExactIndex, Index
+from congener.indexes.quantise import SCALE, pack
 from congener.labels import Labels
 from congener.query import Box, Query, open_query
 from congener.results import Results
 from congener.searcher import Lens, Searcher, SearchOptions
-from congener.store import FORMAT_VERSION, Row, Store
+from congener.store import FORMAT_VERSION, PACKED, Embed, Embedded, Row, Store
 from congener.update import Progress, UpdateReport, update_store
 
 STORE_NAME = ".congener"
@@ -54,6 +56,8 @@ class GalleryInfo:
     """Images in the gallery when it was fitted last."""
     adapted: dict[str, Any] | None
     """What was learned from the labels: images, strength, and whether the labels have changed since (stale)."""
+    index: dict[str, Any]
+    """How it is searched: the fields of `congener.graph.IndexFacts`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -157,26 +161,35 @@ class Gallery:
         exclude: Sequence[str] | None = None,
         prune: bool = False,
         refit: bool = False,
+        index: str | None = None,
+        recall: float | None = None,
+        build_index: bool = True,
         progress: Progress | None = None,
+        index_progress: Progress | None = None,
     ) -> UpdateReport:
         """Index what is new or changed in the folder, drop what is gone; committed as it goes.
 
         exclude: globs of paths to leave out, remembered for later updates; by default those remembered.
         prune: remove images whose files are gone even when these are more than half, or the folder is
-        missing. refit: fit the code anew even if little has changed. progress: called with the numbers of
-        files done and to do.
+        missing. refit: fit the code anew even if little has changed. index: auto, exact or approximate; recall: that an
+        approximate index is to reach, above 0 and at most 1; both remembered. build_index: whether to build or extend
+        an approximate index that is due. progress: called with the numbers of files done and to do; index_progress: of
+        rows in the index.
         """
         started = time.perf_counter()
         if not Store.exists(self.store_folder):
             Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
         store = self._open_store()
         with store.writing():
+            graph.choose(store, index, recall)
             report = update_store(store, self.folder, self.encoder, exclude=exclude, prune=prune, progress=progress)
             store.compact()
             if report.images and (refit or is_due(store, report.images)):
                 self._refit((store.generation() or {}).get("adapt"))
             elif current := self.fit:
-                store.extend_generation(current.embed_all(self.encoder))
+                store.extend_generation(packed(current.embed_all(self.encoder)))
+            if build_index:
+                self._refresh_index(index_progress)
         return replace(report, seconds=time.perf_counter() - started)
 
     def _refit(self, adapt: dict[str, Any] | None) -> None:
@@ -192,7 +205,14 @@ class Gallery:
                 adapt = None
         fitted = fit(store, self.encoder, label_of, ridge, adapt["strength"] if adapt else 0)
         facts = {"images": len(store), "adapt": adapt}
-        store.new_generation(facts, fitted.arrays(), fitted.spaces, fitted.embed_all(self.encoder))
+        columns = fitted.spaces | {space + PACKED: size + SCALE.itemsize for space, size in fitted.spaces.items()}
+        store.new_generation(facts, fitted.arrays(), columns, packed(fitted.embed_all(self.encoder)))
+
+    def _refresh_index(self, progress: Progress | None) -> None:
+        """Build or extend the approximate index where it is wanted and due, inside `writing`."""
+        lens = self.lens()
+        if lens.fit is not None:
+            graph.refresh(self._open_store(), lens.space, self.vectors(lens), progress)
 
     def _label_of(self) -> Callable[[int], str | None]:
         """Return what tells the label of an image by its id."""
@@ -246,6 +266,7 @@ class Gallery:
             report = replace(report, kept=report.kept or force)
             if report.kept:
                 self._refit({"share": report.share, "strength": report.strength})
+                self._refresh_index(None)
         return report
 
     def forget(self) -> bool:
@@ -254,6 +275,7 @@ class Gallery:
             had = self.adapted
             if had:
                 self._refit(None)
+                self._refresh_index(None)
         return had
 
     def search(self, query: Query | Sequence[Query], k: int = 10, **options: Unpack[SearchOptions]) -> Results:
@@ -290,6 +312,7 @@ class Gallery:
             class_weight=None if fitted is None else fitted.blend.weight,
             fitted_on=generation["images"],
             adapted=adapt,
+            index=graph.describe(store, self.lens().space).as_dict(),
         )
 
     # what a search needs: see `searcher.Searchable`
@@ -317,15 +340,28 @@ class Gallery:
 
     def embeddings(self, lens: Lens | None = None) -> tuple[NDArray[np.int64], Array]:
         """Return the ids of all images, rising (n,), and their embeddings (n, d), L2-normalised."""
-        store, lens = self._open_store(), lens or self.lens()
+        embedded = self.vectors(lens or self.lens())
+        return embedded.ids, codes.unit(embedded.matrix[embedded.rows])
+
+    def vectors(self, lens: Lens) -> Embedded:
+        """Return the embeddings of all images as they are kept, mapped where that is possible."""
+        store = self._open_store()
         if lens.fit is None:
             ids, features = store.features()
-            return ids, codes.pooled(features)
+            return Embedded.of(ids, np.arange(len(ids)), codes.pooled(features))
         if lens.version[0] == str(self.store_folder):
-            ids, stored = store.embeddings(lens.space, lens.fit.embed_all(self.encoder))
-            return ids, codes.unit(stored)
+            return store.embeddings(lens.space, packed(lens.fit.embed_all(self.encoder)))
         ids, features = store.features()  # through another gallery's eyes
-        return ids, lens.fit.embed(lens.space, features, self.encoder.logits(features))
+        embeddings = lens.fit.embed(lens.space, features, self.encoder.logits(features))
+        return Embedded.of(ids, np.arange(len(ids)), embeddings)
+
+    def index(self, embedded: Embedded, lens: Lens, name: str | None = None, recall: float | None = None) -> Index:
+        """Return the index of its embeddings, by their keys; name, recall: see `SearchOptions`."""
+        if name is not None:
+            graph.check(name)
+        if lens.version[0] == str(self.store_folder) and lens.fit is not None:
+            return graph.open_index(self._open_store(), lens.space, embedded, name, recall)
+        return ExactIndex.over(embedded.keys, embedded.matrix, embedded.packed)
 
     def embed(self, query: Query, *, box: Box | None = None, lens: Lens | None = None) -> Array:
         """Return the query's embedding (1, d), L2-normalised; box: the part of it that counts."""
@@ -373,6 +409,16 @@ class Gallery:
             if row := store.find(path=os.path.relpath(file, folder).replace(os.sep, "/")):
                 return row
         return None
+
+
+def packed(embed: Embed) -> Embed:
+    """Return what makes the same embeddings, and of each the bytes that are searched."""
+
+    def both(features: NDArray[np.float16]) -> dict[str, NDArray[Any]]:
+        made = {space: vectors.astype(np.float16) for space, vectors in embed(features).items()}
+        return made | {space + PACKED: pack(vectors) for space, vectors in made.items()}
+
+    return both
 
 
 def _other_encoder(folder: Path, made_by: dict[str, Any], encoder: Encoder) -> str:

@@ -1,6 +1,6 @@
 """Search: one question, of one picture or several, to one gallery or several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from congener.codes import Array
 from congener.encoders import Encoder
-from congener.errors import GalleryError
+from congener.errors import GalleryError, unknown_name
 from congener.fit import Fit
-from congener.indexes import ExactIndex, Index, Neighbours
+from congener.indexes import Index
 from congener.labels import Labels
 from congener.query import Box, Query, as_list, combine, describe
-from congener.rerank import Space, compose, depth
+from congener.rerank import compose, depth
 from congener.results import Hit, Results
-from congener.store import Row
-
-_GALLERY_BITS = 40  # of an id that is unique over several galleries, the part that is the image's own
+from congener.scope import Part, Scope, own_id, unique_id
+from congener.store import Embedded, Row
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,12 @@ class SearchOptions(TypedDict, total=False):
     """Hits below it, 0 to 1, are left out."""
     adapted: bool | None
     """Whether to use the map learned from the labels; None: where there is one."""
+    labels: Sequence[str]
+    """Only images with one of these labels, or of the names that are shown for them, are searched; all by default."""
+    index: str | None
+    """exact or approximate; None: as the gallery is set."""
+    recall: float | None
+    """For an approximate index: the share of the exact answer to aim at; None: as the gallery is set."""
 
 
 class Searchable(Protocol):
@@ -79,8 +84,14 @@ class Searchable(Protocol):
     def lens(self, adapted: bool | None) -> Lens:
         """Return how its embeddings are made."""
 
-    def embeddings(self, lens: Lens | None = None) -> tuple[NDArray[np.int64], Array]:
-        """Return ids (n) and embeddings (n, d)."""
+    def vectors(self, lens: Lens) -> Embedded:
+        """Return its embeddings."""
+
+    def index(self, embedded: Embedded, lens: Lens, name: str | None, recall: float | None) -> Index:
+        """Return the index of its embeddings, by their keys."""
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the row of every image."""
 
     def embed(self, query: Query, *, box: Box | None = None, lens: Lens | None = None) -> Array:
         """Return the embedding (1, d) of a query."""
@@ -105,7 +116,7 @@ class Searcher:
                     f"{other.encoder.identity}: scores of two encoders can't be compared"
                 )
         self._galleries = tuple(galleries)
-        self._made: tuple[object, _Everything] | None = None
+        self._made: tuple[object, Scope] | None = None
 
     def search(
         self,
@@ -118,6 +129,9 @@ class Searcher:
         rerank: Sequence[str] = (),
         min_similarity: float = 0,
         adapted: bool | None = None,
+        labels: Sequence[str] = (),
+        index: str | None = None,
+        recall: float | None = None,
     ) -> Results:
         """Answer one question: see `congener.search` and `SearchOptions`."""
         if k < 1:
@@ -126,14 +140,14 @@ class Searcher:
         lead = max(self._galleries, key=len)  # several galleries are seen through the largest one's eyes
         # what was learned from one gallery's labels says nothing of another's
         lens = lead.lens(adapted if len(self._galleries) == 1 else False)
-        everything = self._everything(lens)
+        scope = self._scope(lens, index, recall)
         wanted = as_list(query)
         embedding = combine(
             np.concatenate([lead.embed(each, box=box, lens=lens) for each in wanted]),
             np.concatenate([lead.embed(each, lens=lens) for each in unlike] or [np.empty((0, 0), np.float32)]),
         )
         hidden = [] if include_self else self._members([*wanted, *unlike])
-        space = everything.space(np.array(hidden, np.int64))
+        space = scope.space(np.array(hidden, np.int64), self._labelled(labels) if labels else None)
         answer = space.search(embedding, max(k, depth(rerank)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
@@ -141,16 +155,35 @@ class Searcher:
         question = " + ".join(describe(each) for each in wanted)
         return Results(question, self._hits(ids, answer.scores[0], similarities, k, min_similarity))
 
-    def _everything(self, lens: Lens) -> "_Everything":
-        version = lens.version, lens.space, tuple(gallery.version() for gallery in self._galleries)
+    def _scope(self, lens: Lens, index: str | None, recall: float | None) -> Scope:
+        version = lens.version, lens.space, index, recall, tuple(gallery.version() for gallery in self._galleries)
         if self._made is None or self._made[0] != version:
-            self._made = version, _Everything(self._galleries, lens)
+            vectors = [gallery.vectors(lens) for gallery in self._galleries]
+            indexes = [
+                gallery.index(each, lens, index, recall) for gallery, each in zip(self._galleries, vectors, strict=True)
+            ]
+            self._made = version, Scope([Part(*each) for each in zip(count(), vectors, indexes, strict=False)])
         return self._made[1]
+
+    def _labelled(self, labels: Sequence[str]) -> NDArray[np.int64]:
+        """Return the ids, unique over the galleries, of images with one of these labels or their names."""
+        wanted, known, ids = set(labels), set[str](), []
+        for number, gallery in enumerate(self._galleries):
+            names = gallery.labels
+            for row in gallery.rows():
+                label = names.of(row.path)
+                either = {label, names.name(label)} - {None}
+                known |= either  # type: ignore[arg-type]
+                if wanted & either:
+                    ids.append(unique_id(number, row.id))
+        if unknown := wanted - known:
+            raise GalleryError(unknown_name("label", min(unknown), _some(sorted(known))))
+        return np.array(ids, np.int64)
 
     def _members(self, queries: Sequence[Query]) -> list[int]:
         """Return the ids, unique over the galleries, of queries that are images of theirs."""
         rows = ((number, g.member(query)) for number, g in enumerate(self._galleries) for query in queries)
-        return [(number << _GALLERY_BITS) + row.id for number, row in rows if row is not None]
+        return [unique_id(number, row.id) for number, row in rows if row is not None]
 
     def _hits(
         self,
@@ -165,7 +198,7 @@ class Searcher:
         for unique, score, similarity in zip(ids.tolist(), scores.tolist(), similarities.tolist(), strict=True):
             if len(hits) == k:
                 break
-            number, id = unique >> _GALLERY_BITS, unique & ((1 << _GALLERY_BITS) - 1)
+            number, id = own_id(unique)
             row = self._galleries[number].verified(id)
             if row is None or similarity < min_similarity:
                 continue
@@ -175,35 +208,10 @@ class Searcher:
         return [replace(hit, rank=rank) for rank, hit in zip(count(1), hits, strict=False)]
 
 
-class _Everything:
-    """The embeddings of several galleries, under ids unique over them, and their index."""
-
-    def __init__(self, galleries: Sequence[Searchable], lens: Lens) -> None:
-        parts = [gallery.embeddings(lens) for gallery in galleries]
-        ids = [part_ids + (number << _GALLERY_BITS) for number, (part_ids, _) in enumerate(parts)]
-        self._ids = ids[0] if len(ids) == 1 else np.concatenate(ids)
-        self._embeddings = parts[0][1] if len(parts) == 1 else np.concatenate([part for _, part in parts])
-        self._index: Index = ExactIndex(self._embeddings.shape[1])
-        self._index.add(self._ids, self._embeddings)
-
-    def space(self, hidden: NDArray[np.int64]) -> Space:
-        """Return what may be asked of it as if it didn't hold the hidden images."""
-
-        def search(queries: Array, k: int) -> Neighbours:
-            found = self._index.search(queries, k + len(hidden))
-            if not len(hidden):
-                return found
-            seen = ~np.isin(found.ids, hidden)
-            width = min(k, int(seen.sum(axis=1).min(initial=k)))
-            first = np.argsort(~seen, axis=1, kind="stable")[:, :width]
-            scores = np.take_along_axis(found.scores, first, axis=1)
-            return Neighbours(scores, np.take_along_axis(found.ids, first, axis=1))
-
-        return Space(search, self.fetch)
-
-    def fetch(self, ids: NDArray[np.int64]) -> Array:
-        """Return the embeddings (n, d) of ids (n)."""
-        return self._embeddings[np.searchsorted(self._ids, ids)]
+def _some(names: Sequence[str], count: int = 20) -> list[str]:
+    """Return the first few of many names, and how many more there are."""
+    more = len(names) - count
+    return [*names[:count], f"… ({more:,} more)"] if more > 0 else list(names)
 
 
 def search(

@@ -3,7 +3,9 @@
 FOLDER/.congener/
     catalogue.sqlite    one row an image; WAL; the rows that are committed are the truth
     features-N.f16      a raw matrix (slots, d) of little-endian float16, only ever appended to
-    embeddings-G-*.f16  the same for what was fitted on the gallery, its generation G; made from the features
+    embeddings-G-*      the same for what was fitted on the gallery, its generation G; made from the features:
+                        .f16 embeddings, .i8 what is searched of them
+    graph-G-*           of embeddings, for an approximate search; a cache that can be made again
 
 New features are appended and synced before the rows that point to them are committed. What lies behind
 the last committed slot is the rest of an interrupted run: a hole, like those that removed rows leave.
@@ -12,12 +14,11 @@ to it in one transaction. A new generation is written beside the old one and swi
 its matrices don't reach yet are embedded from their features when they are asked for.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedWriter, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,47 @@ from numpy.typing import NDArray
 from congener.catalogue import FORMAT_VERSION, Catalogue, Changes, Row
 from congener.disk import DTYPE, explained, locked, map_matrix, sync, sync_folder
 
-__all__ = ["FORMAT_VERSION", "Changes", "Embed", "Row", "Store"]
+__all__ = ["FORMAT_VERSION", "PACKED", "Changes", "Embed", "Embedded", "Row", "Store"]
 
-Embed = Callable[[NDArray[np.float16]], dict[str, NDArray[np.float32]]]
-"""Pooled features (n, d) to embeddings (n, d'), L2-normalised, by the name of their space."""
+Embed = Callable[[NDArray[np.float16]], dict[str, NDArray[Any]]]
+"""Pooled features (n, d) to embeddings (n, d'), L2-normalised, by the name of their space.
+
+Under the space's name and `PACKED` there may be bytes that are made of these embeddings, (n, p) int8.
+"""
+
+PACKED = ".packed"
 
 _BLOCK = 4096  # features embedded at once
+_MADE = ("features-*", "embeddings-*", "graph-*")
 _COMPACT_BYTES = 2**20  # below this, holes aren't worth the work
+
+
+class Embedded(NamedTuple):
+    """A gallery's embeddings in a space, by row; images of equal content share one."""
+
+    keys: NDArray[np.int64]
+    """(r,) the id of each row's image, the least where there are several; -1 where none is left."""
+    ids: NDArray[np.int64]
+    """(n,) of all images, rising."""
+    rows: NDArray[np.int64]
+    """(n,) the row of each."""
+    matrix: NDArray[np.float16] | NDArray[np.float32]
+    """(r, d)."""
+    packed: NDArray[np.int8] | None = None
+    """(r, p) bytes that were made of them."""
+
+    @classmethod
+    def of(
+        cls,
+        ids: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        matrix: NDArray[np.float16] | NDArray[np.float32],
+        packed: NDArray[np.int8] | None = None,
+    ) -> Self:
+        """Return the same with its keys."""
+        keys = np.full(len(matrix), -1, np.int64)
+        keys[rows[::-1]] = ids[::-1]  # the least id is written last
+        return cls(keys, ids, rows, matrix, packed)
 
 
 class Store(Catalogue):
@@ -48,12 +83,13 @@ class Store(Catalogue):
             yield
 
     def _sweep(self) -> None:
-        """Delete matrices that a compaction, interrupted or not, has left behind."""
+        """Delete files that a compaction or a new generation, interrupted or not, has left behind."""
         generation = self.generation()
         kept = {self._matrix_path()}
         if generation:
             kept |= {self._embeddings_path(generation, space) for space in generation["spaces"]}
-        for path in {*self.folder.glob("features-*.f16"), *self.folder.glob("embeddings-*.f16")} - kept:
+            kept |= {self.graph_path(space) for space in generation["spaces"]}
+        for path in {found for glob in _MADE for found in self.folder.glob(glob)} - kept:
             with suppress(OSError):  # a reader's map may hold it on some systems
                 path.unlink()
 
@@ -61,8 +97,8 @@ class Store(Catalogue):
 
     def generation(self) -> dict[str, Any] | None:
         """Return the facts of what was fitted last, or None: number, slots, spaces (name -> dimension), …"""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
-        return json.loads(row[0]) if row else None
+        generation: dict[str, Any] | None = self.get("generation", None)
+        return generation
 
     def fitted(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that were fitted, by name."""
@@ -87,7 +123,7 @@ class Store(Catalogue):
     ) -> None:
         """Write what was fitted and all images' embeddings, and switch to it; inside `writing`.
 
-        dimensions: of each space of embeddings; embed: see `Embed`.
+        dimensions: the columns of all that `embed` gives; embed: see `Embed`.
         """
         with explained(self.folder):
             last = self.generation() or {"number": 0}
@@ -124,18 +160,19 @@ class Store(Catalogue):
             files: dict[str, BufferedWriter] = {}
             for space, dimension in generation["spaces"].items():
                 file = stack.enter_context(self._embeddings_path(generation, space).open("ab"))
-                file.truncate(generation["slots"] * dimension * DTYPE.itemsize)
+                file.truncate(generation["slots"] * dimension * _dtype(space).itemsize)
                 files[space] = file
             for start in range(generation["slots"], total, _BLOCK):
-                for space, block in embed(matrix[start : min(start + _BLOCK, total)]).items():
-                    files[space].write(block.astype(DTYPE).tobytes())
+                made = embed(matrix[start : min(start + _BLOCK, total)])
+                for space, file in files.items():
+                    file.write(made[space].astype(_dtype(space)).tobytes())
             for file in files.values():
                 sync(file)
         sync_folder(self.folder)
         return total
 
-    def embeddings(self, space: str, embed: Embed) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-        """Return all ids, rising, and their embeddings (n, d) in a space of the generation.
+    def embeddings(self, space: str, embed: Embed) -> Embedded:
+        """Return all embeddings in a space of the generation.
 
         embed: for the slots that an interrupted run has left without. Raises GalleryError as `features` does.
         """
@@ -145,28 +182,35 @@ class Store(Catalogue):
             except FileNotFoundError:  # a writer may just have moved to a new generation
                 return self._embeddings(space, embed)
 
-    def _embeddings(self, space: str, embed: Embed) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    def _embeddings(self, space: str, embed: Embed) -> Embedded:
         with self._reading():
             generation = self.generation()
             assert generation is not None
-            table = self._slots()
-            path, slots = self._embeddings_path(generation, space), generation["slots"]
-            dimension = generation["spaces"][space]
-            embedded = map_matrix(path, slots, dimension) if slots else np.empty((0, dimension), DTYPE)
-            fresh = np.unique(table[table[:, 1] >= slots, 1])
-            features = self._matrix(int(fresh[-1]) + 1)[fresh] if len(fresh) else None
-        ids, wanted = table[:, 0], table[:, 1]
-        if features is None:
-            in_order = bool((wanted == np.arange(len(wanted))).all())
-            return ids, embedded[: len(wanted)] if in_order else embedded[wanted]
-        result = np.empty((len(wanted), dimension), DTYPE)
-        old = wanted < slots
-        result[old] = embedded[wanted[old]]
-        result[~old] = embed(features)[space].astype(DTYPE)[np.searchsorted(fresh, wanted[~old])]
-        return ids, result
+            ids, slots = self._slots()
+            total, done = int(slots.max(initial=-1)) + 1, generation["slots"]
+            names = [name for name in (space, space + PACKED) if name in generation["spaces"]]
+            matrices = {name: self._embedded(generation, name) for name in names}
+            fresh = self._matrix(total)[done:total] if total > done else None
+        if fresh is not None:
+            made = embed(fresh)
+            matrices = {name: np.concatenate([old, made[name].astype(old.dtype)]) for name, old in matrices.items()}
+        return Embedded.of(ids, slots, matrices[space], matrices.get(space + PACKED))
 
-    def _embeddings_path(self, generation: dict[str, Any], space: str) -> Path:
-        return self.folder / f"embeddings-{generation['number']}-{space}.f16"
+    def _embedded(self, generation: dict[str, Any], name: str) -> NDArray[Any]:
+        """Map a matrix of the generation."""
+        count, columns, dtype = generation["slots"], generation["spaces"][name], _dtype(name)
+        if not count:
+            return np.empty((0, columns), dtype)
+        return map_matrix(self._embeddings_path(generation, name), count, columns, dtype)[:count]
+
+    def _embeddings_path(self, generation: dict[str, Any], name: str) -> Path:
+        space = name.removesuffix(PACKED)
+        return self.folder / f"embeddings-{generation['number']}-{space}.{'f16' if space == name else 'i8'}"
+
+    def graph_path(self, space: str) -> Path:
+        """Return where the graph over a space of this generation is, or would be."""
+        number = (self.generation() or {"number": 0})["number"]
+        return self.folder / f"graph-{number}-{space}"
 
     def compact(self) -> bool:
         """Write the matrix anew without its holes, when they are the greater part of it."""
@@ -192,6 +236,11 @@ class Store(Catalogue):
                     self.set("generation", generation | {"slots": 0})
             self._sweep()
             return True
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """Return the type of what is kept under a name of `Embed`."""
+    return np.dtype(np.int8) if name.endswith(PACKED) else DTYPE
 
 
 def _as_bytes(array: NDArray[Any]) -> bytes:

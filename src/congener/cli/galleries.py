@@ -1,17 +1,19 @@
 """Commands for a gallery as a whole: index, info, demo."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from congener.cli.options import (
     folder_argument,
     gallery_option,
+    index_option,
     json_option,
     k_option,
     open_gallery,
     precision_option,
+    recall_option,
     single,
 )
 from congener.cli.searching import draw, results_as_dict
@@ -37,6 +39,8 @@ _UNSEEN_SPECIMEN = 101
 @click.option("--refit", is_flag=True, help="Fit the code anew, even if little has changed.")
 @click.option("--encoder", metavar="NAME", help="The network; by default the gallery's, or lite0.")
 @precision_option
+@index_option
+@recall_option
 @json_option
 def index(
     folder: Path,
@@ -47,6 +51,8 @@ def index(
     refit: bool,
     encoder: str | None,
     precision: str | None,
+    index: str | None,
+    recall: float | None,
     as_json: bool,
 ) -> None:
     """Read the images of FOLDER, so that they can be searched.
@@ -57,7 +63,13 @@ def index(
         remembered = [] if no_exclude else gallery.excluded
         with progress(f"indexing {folder.resolve().name}") as show:
             report = gallery.update(
-                exclude=list(dict.fromkeys([*remembered, *exclude])), prune=prune, refit=refit, progress=show
+                exclude=list(dict.fromkeys([*remembered, *exclude])),
+                prune=prune,
+                refit=refit,
+                index=index,
+                recall=recall,
+                progress=show,
+                index_progress=show,
             )
         if as_json:
             print_json(report.as_dict())
@@ -91,6 +103,7 @@ def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
         "code": f"{facts.code}, {facts.dimension} numbers an image, {2 * facts.dimension:,} bytes",
         "fitted": _fitted(facts),
         "learned": _learned(facts),
+        "index": _index(facts.index),
         "excluded": ", ".join(facts.exclude) or "nothing",
     }
     for name, value in lines.items():
@@ -101,6 +114,16 @@ def _fitted(facts: "GalleryInfo") -> str:
     if facts.class_weight is None:
         return "not yet: the first index has not run to its end"
     return f"on {facts.fitted_on:,} images; class probabilities weigh {facts.class_weight:g}"
+
+
+def _index(facts: dict[str, Any]) -> str:
+    if facts["name"] == "exact":
+        return f"exact: each query is compared with all images (chosen: {facts['choice']})"
+    return (
+        f"approximate: finds {facts['recall']:.1%} of the exact 10 nearest, measured on {facts['queries']} of "
+        f"its images (asked for: {facts['target']:.1%}); {facts['rows']:,} in the graph, "
+        f"built in {facts['seconds']:,.0f} s"
+    )
 
 
 def _learned(facts: "GalleryInfo") -> str:

@@ -26,6 +26,17 @@ precision_option = click.option(
     metavar="NAME",
     help="How the network calculates, for a new gallery: int8 (the default) or float32, slower and no better.",
 )
+index_option = click.option(
+    "--index",
+    metavar="NAME",
+    help="exact, approximate (for more than a million images; needs the extra fast), or auto, which chooses by size.",
+)
+recall_option = click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Of the exact answer, what an approximate index should find: .99 by default.",
+)
 rerank_option = click.option(
     "--rerank",
     multiple=True,
@@ -58,7 +69,7 @@ def update_first(gallery: "Gallery") -> None:
         return
     try:
         with progress(f"indexing {gallery.folder.resolve().name}") as show:
-            report = gallery.update(progress=show)
+            report = gallery.update(build_index=False, progress=show)
     except GalleryBusyError:
         note(f"another process is indexing {gallery.folder}: searching what it has so far")
         return

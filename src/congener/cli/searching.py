@@ -15,10 +15,12 @@ import click
 
 from congener.cli.options import (
     gallery_option,
+    index_option,
     json_option,
     k_option,
     open_gallery,
     precision_option,
+    recall_option,
     rerank_option,
     update_first,
 )
@@ -52,7 +54,12 @@ USER_MISTAKE = 2
 @click.option("--min-score", default=0.0, type=click.FloatRange(0, 1), help="Leave out hits of less similarity.")
 @click.option("--no-adapt", is_flag=True, help="Search without what was learned from labels.")
 @click.option("--include-self", is_flag=True, help="Let QUERY be its own hit if it is in FOLDER.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="A,B", help="Search only images of these labels, or names of labels."
+)
 @precision_option
+@index_option
+@recall_option
 @click.option("--no-update", is_flag=True, help="Search what is indexed, without a look at FOLDER.")
 @json_option
 @click.option("--paths", is_flag=True, help="Print the paths of the hits alone, one a line.")
@@ -72,7 +79,10 @@ def search(
     min_score: float,
     no_adapt: bool,
     include_self: bool,
+    labels: tuple[str, ...],
     precision: str | None,
+    index: str | None,
+    recall: float | None,
     no_update: bool,
     **output: Any,
 ) -> None:
@@ -80,6 +90,7 @@ def search(
 
     Indexes first what is new or changed in FOLDER. Several queries are answered one by one, or --combine as one.
     """
+    from congener.graph import AUTO, check
     from congener.rerank import compose
     from congener.searcher import Searcher
 
@@ -92,8 +103,13 @@ def search(
         "rerank": rerank,
         "min_similarity": min_score,
         "adapted": False if no_adapt else None,
+        "labels": [label.strip() for each in labels for label in each.split(",") if label.strip()],
+        "index": None if index == AUTO else index,
+        "recall": recall,
     }
     compose(rerank)  # a wrong name is said before the work of indexing, as is a wrong query
+    if index is not None:
+        check(index, auto=True)
     _check_queries([*queries, *unlike])
     with ExitStack() as stack:
         galleries = [

@@ -24,6 +24,6 @@ def load_encoder(name: str = DEFAULT, precision: str | None = None) -> Encoder:
     module, _, member = ENCODERS[name].partition(":")
     make: Callable[..., Encoder] = getattr(import_module(module), member)
     precisions: tuple[str, ...] = make.precisions  # type: ignore[attr-defined]
-    if precision not in (None, *precisions):
+    if precision and precision not in precisions:
         raise EncoderError(unknown_name(f"precision of {name}", precision, precisions))
     return make(precision=precision) if precision and len(precisions) > 1 else make()

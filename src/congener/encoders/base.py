@@ -46,7 +46,10 @@ class Encoder(ABC):
 
     identity: Identity
     precisions: tuple[str, ...] = ("float32",)
-    """How exactly it can calculate, by name; the first is the default. Where there are several, the class takes one as `precision`."""
+    """How exactly it can calculate, by name; the first is the default.
+
+    Where there are several, the class takes one as `precision`.
+    """
     input_side: int = 224
     """Side in pixels of the square that the network sees."""
     resized_side: int = 256

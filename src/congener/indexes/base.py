@@ -1,10 +1,14 @@
 """Index: embeddings -> nearest ids. Integers in, integers out; knows no paths."""
 
+import os
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+Vectors = NDArray[np.float16] | NDArray[np.float32]
+"""Embeddings as they are kept."""
 
 
 class Neighbours(NamedTuple):
@@ -24,9 +28,10 @@ class Index(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def add(self, ids: NDArray[np.int64], embeddings: NDArray[np.float32]) -> None:
-        """ids: (n,), none of them present; embeddings: (n, d), L2-normalised.
+    def add(self, ids: NDArray[np.int64], embeddings: Vectors) -> None:
+        """ids: (n,), none of them present or negative; embeddings: (n, d), L2-normalised, float16 or float32.
 
+        An empty index takes them as they are, without a copy; they may be a mapped file, and in any order.
         Raises ValueError when an id is present already, or shapes don't fit.
         """
 
@@ -38,5 +43,21 @@ class Index(ABC):
     def search(self, queries: NDArray[np.float32], k: int, among: NDArray[np.int64] | None = None) -> Neighbours:
         """Return the k nearest of each query by cosine; equal scores in order of id.
 
-        queries: (q, d), L2-normalised; among: the ids to choose from, all by default.
+        queries: (q, d), L2-normalised; among: the ids to choose from, all by default. A score is computed in
+        float32 from the embedding as it was given, and divided by its length, which float16 leaves not quite 1.
         """
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def unit(vectors: Vectors) -> NDArray[np.float32]:
+    """Return rows (n, d) at length 1; zeros stay. A row comes out the same wherever it stands."""
+    x = vectors.astype(np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", x, x))
+    x /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+    return x

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from congener.indexes import INDEXES, Index
+from tests.indexes.oracle import coarse
 
 Make = Callable[[int], Index]
 
@@ -87,9 +88,7 @@ def test_embeddings_of_another_dimension_are_refused(index: Index) -> None:
 
 def test_it_agrees_with_sorting_everything(make: Make) -> None:
     generator = np.random.default_rng(0)
-    # coarse values, so that many scores tie
-    vectors = generator.integers(-2, 3, (500, 4)).astype(np.float32)
-    queries = generator.integers(-2, 3, (20, 4)).astype(np.float32)
+    vectors, queries = coarse(500), coarse(20, seed=5)  # of which many scores tie
     numbers = generator.permutation(5000)[:500]
     index = make(4)
     index.add(numbers, vectors)

@@ -1,0 +1,133 @@
+"""Scope: what one question may be answered with: the images of one gallery or several, all or some of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from congener.codes import Array
+from congener.indexes import Index, Neighbours
+from congener.rerank import Space
+from congener.store import Embedded
+
+Ids = NDArray[np.int64]
+
+_GALLERY_BITS = 40  # of an id that is unique over several galleries, the part that is the image's own
+
+
+def unique_id(gallery: int, id: int) -> int:
+    """Return an id that is unique over several galleries."""
+    return (gallery << _GALLERY_BITS) + id
+
+
+def own_id(unique: int) -> tuple[int, int]:
+    """Return the number of the gallery and the image's own id there."""
+    return unique >> _GALLERY_BITS, unique & ((1 << _GALLERY_BITS) - 1)
+
+
+class Part:
+    """The embeddings of one gallery and their index, under ids unique over all."""
+
+    def __init__(self, number: int, embedded: Embedded, index: Index) -> None:
+        """number: of the gallery; index: of the embeddings, by their keys."""
+        self.first = unique_id(number, 0)
+        self._embedded, self._index = embedded, index
+        keys = embedded.keys[embedded.rows]
+        copies = np.flatnonzero(keys != embedded.ids)  # images that share the row of an older one
+        order = np.argsort(keys[copies], kind="stable")
+        self._copies, self._copied = embedded.ids[copies][order], keys[copies][order]
+
+    def search(self, queries: Array, k: int, among: Ids | None) -> Neighbours:
+        """Return the k nearest images of each query; among: ids to choose from."""
+        keys = None
+        if among is not None:
+            keys = self._embedded.keys[self._rows_of(among)]
+        found = self._index.search(queries, k, keys)
+        ids, scores = found.ids, found.scores
+        if len(self._copies):
+            scores, ids = self._with_copies(found, k, among)
+        return Neighbours(scores, ids + self.first)
+
+    def _with_copies(self, found: Neighbours, k: int, among: Ids | None) -> Neighbours:
+        """Put images of equal content beside the one that was found for all of them."""
+        rows = []
+        for scores, keys in zip(found.scores, found.ids, strict=True):
+            starts, ends = (np.searchsorted(self._copied, keys, side) for side in ("left", "right"))
+            copies = [self._copies[start:end] for start, end in zip(starts, ends, strict=True)]
+            all_ids = np.concatenate([keys, *copies])
+            all_scores = np.concatenate([scores, np.repeat(scores, ends - starts)])
+            if among is not None:
+                allowed = np.isin(all_ids, among)
+                all_ids, all_scores = all_ids[allowed], all_scores[allowed]
+            first = np.lexsort((all_ids, -all_scores))[:k]
+            rows.append((all_scores[first], all_ids[first]))
+        width = min((len(ids) for _, ids in rows), default=0)
+        shape = len(rows), width
+        scores = np.array([scores[:width] for scores, _ in rows], np.float32).reshape(shape)
+        return Neighbours(scores, np.array([ids[:width] for _, ids in rows], np.int64).reshape(shape))
+
+    def fetch(self, ids: Ids) -> Array:
+        """Return the embeddings (n, d) of ids (n)."""
+        return np.asarray(self._embedded.matrix[self._rows_of(ids)], np.float32)
+
+    def _rows_of(self, ids: Ids) -> NDArray[np.int64]:
+        return self._embedded.rows[np.searchsorted(self._embedded.ids, ids)]
+
+
+class Scope:
+    """All images of some galleries."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._firsts = np.array([part.first for part in parts])
+
+    def space(self, hidden: Ids, among: Ids | None = None) -> Space:
+        """Return what may be asked of it as if it held none of the hidden images; among: and only these."""
+
+        def search(queries: Array, k: int) -> Neighbours:
+            parts = [
+                part.search(queries, k + len(hidden), None if among is None else self._own(number, among))
+                for number, part in enumerate(self._parts)
+            ]
+            found = _best(parts, k + len(hidden))
+            if not len(hidden):
+                return found
+            seen = ~np.isin(found.ids, hidden)
+            width = min(k, int(seen.sum(axis=1).min(initial=k)))
+            first = np.argsort(~seen, axis=1, kind="stable")[:, :width]
+            scores = np.take_along_axis(found.scores, first, axis=1)
+            return Neighbours(scores, np.take_along_axis(found.ids, first, axis=1))
+
+        return Space(search, self.fetch)
+
+    def _own(self, number: int, ids: Ids) -> Ids:
+        """Return those of the ids that are of a part, as its own."""
+        own: Ids = ids[self._part_of(ids) == number] - self._parts[number].first
+        return own
+
+    def _part_of(self, ids: Ids) -> NDArray[np.int64]:
+        return np.searchsorted(self._firsts, ids, "right") - 1
+
+    def fetch(self, ids: Ids) -> Array:
+        """Return the embeddings (n, d) of ids (n)."""
+        if len(self._parts) == 1:
+            return self._parts[0].fetch(ids)
+        of = self._part_of(ids)
+        fetched: Array | None = None
+        for number, part in enumerate(self._parts):
+            mine = part.fetch(ids[of == number] - part.first)
+            if fetched is None:
+                fetched = np.empty((len(ids), mine.shape[1]), np.float32)
+            fetched[of == number] = mine
+        assert fetched is not None
+        return fetched
+
+
+def _best(found: Sequence[Neighbours], k: int) -> Neighbours:
+    """Return the k best of several answers to the same queries."""
+    if len(found) == 1:
+        return found[0]
+    scores = np.concatenate([each.scores for each in found], axis=1)
+    ids = np.concatenate([each.ids for each in found], axis=1)
+    first = np.lexsort((ids, -scores))[:, :k]
+    return Neighbours(np.take_along_axis(scores, first, axis=1), np.take_along_axis(ids, first, axis=1))
