@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from congener.errors import GalleryError
-from congener.labels import Labels
+from congener.labels import Labels, choose
 
 
 def test_the_label_is_the_parent_folder(tmp_path: Path) -> None:
@@ -35,3 +35,25 @@ def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file;kind\n")
     with pytest.raises(GalleryError, match="path,label"):
         Labels(tmp_path)
+
+
+def test_labels_are_chosen_by_what_they_are_called() -> None:
+    calls = {"n1": {"n1", "tench, tinca tinca", "tench", "tinca tinca"}, "n2": {"n2", "bulbul"}, "n3": {"n3", "tench"}}
+    assert choose(["Tench, Tinca tinca"], calls) == {"n1"}
+    assert choose(["tench"], calls) == {"n1", "n3"}
+    assert choose(["n3,bulbul"], calls) == {"n2", "n3"}
+    assert choose(["n3", " n2 "], calls) == {"n2", "n3"}
+    with pytest.raises(GalleryError, match="unknown label 'bulb'; choose one of: bulbul, n1, n2"):
+        choose(["n3,bulb"], calls)
+
+
+def test_of_many_labels_the_nearest_are_shown() -> None:
+    calls = {f"kind {number:03d}": {f"kind {number:03d}"} for number in range(500)} | {"zebra": {"zebra"}}
+    with pytest.raises(GalleryError, match=r"choose one of: zebra, … \(500 more\)"):
+        choose(["zebr"], calls)
+
+
+def test_a_name_is_called_by_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "label_names.csv").write_text('label,name\nn1,"Tench, Tinca tinca"\n')
+    assert Labels(tmp_path).calls("n1") == {"n1", "tench, tinca tinca", "tench", "tinca tinca"}
+    assert Labels(tmp_path).calls("plain") == {"plain"}

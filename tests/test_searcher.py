@@ -86,6 +86,7 @@ def test_only_images_of_the_labels_are_searched(gallery: Gallery, tmp_path: Path
     assert sorted(labels(found)) == ["hue-03", "hue-03", "hue-07", "hue-07"]
     (tmp_path / "label_names.csv").write_text("label,name\nhue-03,lime\n")
     assert labels(gallery.search(plain("red"), 24, labels=["lime"])) == ["hue-03", "hue-03"]
+    assert labels(gallery.search(plain("red"), 24, labels=["Lime,hue-03"])) == ["hue-03", "hue-03"]
     with pytest.raises(CongenerError, match=r"unknown label 'hue-99'; choose one of: hue-00, "):
         gallery.search(plain("red"), labels=["hue-00", "hue-99"])
 

@@ -1,10 +1,13 @@
 """Labels: what kind an image is of, from its folder or from a table, and names to show."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
-from congener.errors import GalleryError
+from congener.errors import GalleryError, unknown_name
+
+_SHOWN = 20  # valid names in an error message
 
 
 class Labels:
@@ -28,6 +31,39 @@ class Labels:
     def name(self, label: str | None) -> str | None:
         """Return the name to show for a label; the label itself where no table names it."""
         return None if label is None else self._names.get(label, label)
+
+    def calls(self, label: str) -> set[str]:
+        """Return what a label may be called, in lower case: itself, its name, and the parts of that between commas."""
+        name = self._names.get(label, label)
+        return {text.casefold() for text in (label, name, *(part.strip() for part in name.split(",")))}
+
+
+def choose(asked: Sequence[str], calls: Mapping[str, Collection[str]]) -> set[str]:
+    """Return the labels that texts ask for, in any case; what is no label as a whole is taken apart at its commas.
+
+    calls: label to all that it may be called, see `Labels.calls`. Raises GalleryError for what is no label.
+    """
+    labels: dict[str, set[str]] = {}
+    for label, names in calls.items():
+        for name in names:
+            labels.setdefault(name, set()).add(label)
+    chosen = set()
+    for text in asked:
+        whole = text.strip().casefold()
+        parts = [whole] if whole in labels else [part.strip() for part in whole.split(",") if part.strip()]
+        for part in parts:
+            if part not in labels:
+                raise GalleryError(unknown_name("label", part, _nearest(part, labels)))
+            chosen |= labels[part]
+    return chosen
+
+
+def _nearest(text: str, names: Collection[str]) -> list[str]:
+    """Return all names, or those most like a text where there are many, and how many more there are."""
+    if len(names) <= _SHOWN:
+        return sorted(names)
+    near = get_close_matches(text, names, _SHOWN, cutoff=0.5) or sorted(names)[:_SHOWN]
+    return [*near, f"… ({len(names) - len(near):,} more)"]
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:

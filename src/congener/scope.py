@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.codes import Array
+from congener.codes import Array, unit
 from congener.indexes import Index, Neighbours
 from congener.rerank import Space
 from congener.store import Embedded
@@ -68,7 +68,7 @@ class Part:
 
     def fetch(self, ids: Ids) -> Array:
         """Return the embeddings (n, d) of ids (n)."""
-        return np.asarray(self._embedded.matrix[self._rows_of(ids)], np.float32)
+        return unit(self._embedded.matrix[self._rows_of(ids)])
 
     def _rows_of(self, ids: Ids) -> NDArray[np.int64]:
         return self._embedded.rows[np.searchsorted(self._embedded.ids, ids)]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from congener.codes import Array
 from congener.encoders import Encoder
-from congener.errors import GalleryError, unknown_name
+from congener.errors import GalleryError
 from congener.fit import Fit
 from congener.indexes import Index
-from congener.labels import Labels
+from congener.labels import Labels, choose
 from congener.query import Box, Query, as_list, combine, describe
 from congener.rerank import compose, depth
 from congener.results import Hit, Results
@@ -56,7 +56,7 @@ class SearchOptions(TypedDict, total=False):
     adapted: bool | None
     """Whether to use the map learned from the labels; None: where there is one."""
     labels: Sequence[str]
-    """Only images with one of these labels, or of the names that are shown for them, are searched; all by default."""
+    """Only images with one of these labels are searched, all by default; see `congener.labels.choose`."""
     index: str | None
     """exact or approximate; None: as the gallery is set."""
     recall: float | None
@@ -165,20 +165,20 @@ class Searcher:
             self._made = version, Scope([Part(*each) for each in zip(count(), vectors, indexes, strict=False)])
         return self._made[1]
 
-    def _labelled(self, labels: Sequence[str]) -> NDArray[np.int64]:
-        """Return the ids, unique over the galleries, of images with one of these labels or their names."""
-        wanted, known, ids = set(labels), set[str](), []
+    def _labelled(self, asked: Sequence[str]) -> NDArray[np.int64]:
+        """Return the ids, unique over the galleries, of images with one of these labels: see `labels.choose`."""
+        ids: dict[str, list[int]] = {}
+        calls: dict[str, set[str]] = {}
         for number, gallery in enumerate(self._galleries):
-            names = gallery.labels
+            labels = gallery.labels
             for row in gallery.rows():
-                label = names.of(row.path)
-                either = {label, names.name(label)} - {None}
-                known |= either  # type: ignore[arg-type]
-                if wanted & either:
-                    ids.append(unique_id(number, row.id))
-        if unknown := wanted - known:
-            raise GalleryError(unknown_name("label", min(unknown), _some(sorted(known))))
-        return np.array(ids, np.int64)
+                label = labels.of(row.path)
+                if label is not None:
+                    ids.setdefault(label, []).append(unique_id(number, row.id))
+            for label in ids:
+                calls.setdefault(label, set()).update(labels.calls(label))
+        chosen = choose(asked, calls)
+        return np.array(sorted(id for label in chosen for id in ids[label]), np.int64)
 
     def _members(self, queries: Sequence[Query]) -> list[int]:
         """Return the ids, unique over the galleries, of queries that are images of theirs."""
@@ -206,12 +206,6 @@ class Searcher:
             name, folder = labels[number].name(label), self._galleries[number].folder
             hits.append(Hit(0, score, similarity, id, row.path, label, name, folder))
         return [replace(hit, rank=rank) for rank, hit in zip(count(1), hits, strict=False)]
-
-
-def _some(names: Sequence[str], count: int = 20) -> list[str]:
-    """Return the first few of many names, and how many more there are."""
-    more = len(names) - count
-    return [*names[:count], f"… ({more:,} more)"] if more > 0 else list(names)
 
 
 def search(

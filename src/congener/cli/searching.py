@@ -55,7 +55,7 @@ USER_MISTAKE = 2
 @click.option("--no-adapt", is_flag=True, help="Search without what was learned from labels.")
 @click.option("--include-self", is_flag=True, help="Let QUERY be its own hit if it is in FOLDER.")
 @click.option(
-    "--label", "labels", multiple=True, metavar="A,B", help="Search only images of these labels, or names of labels."
+    "--label", "labels", multiple=True, metavar="A,B", help="Search only images of these labels; may be repeated."
 )
 @precision_option
 @index_option
@@ -103,7 +103,7 @@ def search(
         "rerank": rerank,
         "min_similarity": min_score,
         "adapted": False if no_adapt else None,
-        "labels": [label.strip() for each in labels for label in each.split(",") if label.strip()],
+        "labels": labels,
         "index": None if index == AUTO else index,
         "recall": recall,
     }

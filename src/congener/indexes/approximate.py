@@ -10,6 +10,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -254,6 +255,8 @@ def effort_for(measured: Sequence[tuple[int, float]], target: float) -> int:
 
 
 def _empty(dimension: int) -> "Usearch":
+    with suppress(ImportError):
+        import onnxruntime  # noqa: F401  # which usearch 2.26.6 would crash, if it came first
     try:
         from usearch.index import Index as Usearch
     except ImportError:
