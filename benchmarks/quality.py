@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import machine, photos, report
-from congener import Encoder, Gallery, codes
+from congener import Encoder, Gallery, codes, load_encoder
 from congener.codes import Blend, reciprocity
 from congener.evaluation import embed_maps, evaluate, fit_blend
 from congener.truth import Task, leave_one_out, queries_from, split_by
@@ -49,6 +49,34 @@ def centred(task: Task) -> Task:
     blend = task.blend or fit_blend(task.gallery)
     whole = np.empty((len(blend.projection), 0), np.float32)
     return replace(task, blend=Blend(blend.mean, 0.0, whole))
+
+
+def precisions(animals: Path, grocery: Path) -> dict[str, dict[str, float]]:
+    """Return the figures of each precision of the network, leave-one-out and on the split."""
+    found = {}
+    for precision in load_encoder().precisions:
+        with (
+            tempfile.TemporaryDirectory() as place,
+            Gallery(animals / "gallery", store=Path(place) / "animals", precision=precision) as species,
+            Gallery(grocery / "gallery", store=Path(place) / "grocery", precision=precision) as goods,
+        ):
+            species.update()
+            goods.update()
+            tasks = {
+                "animals100": (leave_one_out(species), 9),
+                "grocery": (leave_one_out(goods), 9),
+                "split": (split_by(species, animals / "split.csv"), 8),
+            }
+            row: dict[str, float] = {}
+            for name, (task, k) in tasks.items():
+                for code in ("pooled", "blend"):
+                    judged = evaluate(task, species.encoder, k=[k], code=code).report
+                    row |= {f"{name} {code} P@{k}": judged.precision[k], f"{name} {code} mAP": judged.map}
+            row["split adapt P@8"] = evaluate(tasks["split"][0], species.encoder, k=[8], adapted=True).report.precision[
+                8
+            ]
+            found[precision] = row
+    return found
 
 
 def figures(task: Task, gallery: Gallery, k: list[int]) -> dict[str, dict[str, float]]:
@@ -149,6 +177,7 @@ def main() -> None:
         goods.update()
         result: dict[str, Any] = {
             "machine": machine(),
+            "precisions": precisions(animals, grocery),
             "split": figures(split_by(species, animals / "split.csv"), species, [1, 4, 8]),
             "three": three_queries(queries_from(species, animals / "queries"), species),
             "animals": figures(leave_one_out(species), species, [1, 9]),
@@ -185,6 +214,9 @@ def main() -> None:
             f"{name}: weight of the class probabilities chosen without labels: {chosen['chosen']:g}",
             *(f"  {weight:>5}  reciprocity {row['reciprocity']:.3f}  P@9 {row['P@9']:.3f}" for weight, row in rows),
         ]
+    lines += ["", "precisions of the network: " + ", ".join(result["precisions"])]
+    for name in next(iter(result["precisions"].values())):
+        lines.append(f"  {name:24}" + "  ".join(f"{row[name]:.4f}" for row in result["precisions"].values()))
     lines += ["", "reciprocity and P@9 of other choices, animals100 and grocery:"]
     for name, row in result["choices"]["animals100"].items():
         other = result["choices"]["grocery"][name]

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import RESULTS, machine, report, spread
+from congener.cores import cores
 from congener.indexes import ApproximateIndex, ExactIndex
 from congener.indexes.approximate import EFFORTS, build_graph
-from congener.indexes.base import cores
 from congener.indexes.quantise import pack
 
 Floats = NDArray[np.float32]

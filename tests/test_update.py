@@ -270,7 +270,7 @@ def test_the_order_of_paths_decides_ids_however_many_threads(
         write(folder / f"{number:02d}.png", (number, 0, 0))
     tables = []
     for threads in (1, 5):
-        monkeypatch.setattr("congener.update.workers", lambda threads=threads: threads)
+        monkeypatch.setattr("congener.update.cores", lambda threads=threads: threads)
         store = Store.create(tmp_path / f"store-{threads}", encoder.identity.as_dict())
         update_store(store, folder, encoder)
         tables.append([(row.id, row.path, row.slot) for row in store.rows()])

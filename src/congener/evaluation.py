@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from congener import codes, metrics
 from congener.adapt import learn
 from congener.codes import Array, Blend
+from congener.cores import cores
 from congener.encoders import Encoder
 from congener.errors import CongenerError, ImageError, unknown_name
 from congener.images import open_image
@@ -21,7 +22,6 @@ from congener.indexes import ExactIndex, Neighbours
 from congener.rerank import Space, compose
 from congener.results import Hit, Results
 from congener.truth import Items, Task
-from congener.update import workers
 
 DEFAULT_K = (1, 5, 10)
 
@@ -242,7 +242,7 @@ def embed_maps(items: Items, encoder: Encoder, code: str) -> Array:
             raise CongenerError(f"{file}: {error}") from None
         return make(encoder.feature_map(pixels[None]))
 
-    with ThreadPoolExecutor(workers()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         embeddings: list[Array] = list(pool.map(embed, items.files))
     return np.concatenate(embeddings)
 

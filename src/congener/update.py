@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from congener.cores import cores
 from congener.encoders import Encoder
 from congener.errors import GalleryError, ImageError
 from congener.images import Exclusion, FoundImage, find_images, open_file, open_image
@@ -119,13 +120,6 @@ def update_store(
     return update.report(time.perf_counter() - started, encoder)
 
 
-def workers() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def read_all(
     folder: Path,
     images: Sequence[FoundImage],
@@ -139,11 +133,11 @@ def read_all(
     if not images:
         return
     rest = iter(images)
-    with ThreadPoolExecutor(workers(), "congener") as pool:
+    with ThreadPoolExecutor(cores(), "congener") as pool:
         pending: deque[Future[list[Reading]]] = deque()
         try:
             while True:
-                while len(pending) <= 2 * workers() and (batch := list(islice(rest, encoder.batch))):
+                while len(pending) <= 2 * cores() and (batch := list(islice(rest, encoder.batch))):
                     pending.append(pool.submit(read_batch, folder, batch, encoder, slots))
                 if not pending:
                     return

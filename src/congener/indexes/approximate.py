@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from congener.cores import cores
 from congener.disk import sync, sync_folder
 from congener.errors import GalleryError
-from congener.indexes.base import Index, Neighbours, Vectors, cores
+from congener.indexes.base import Index, Neighbours, Vectors
 from congener.indexes.exact import ExactIndex
 from congener.indexes.quantise import STEPS, unpack
 

@@ -1,6 +1,5 @@
 """Index: embeddings -> nearest ids. Integers in, integers out; knows no paths."""
 
-import os
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -46,13 +45,6 @@ class Index(ABC):
         queries: (q, d), L2-normalised; among: the ids to choose from, all by default. A score is computed in
         float32 from the embedding as it was given, and divided by its length, which float16 leaves not quite 1.
         """
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def unit(vectors: Vectors) -> NDArray[np.float32]:

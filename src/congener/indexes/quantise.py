@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.indexes.base import Vectors, cores, unit
+from congener.cores import cores
+from congener.indexes.base import Vectors, unit
 
 SCALE = np.dtype("<f4")
 """Of a row's scale, which is in its last bytes."""

@@ -12,7 +12,8 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
-from congener.indexes.base import Neighbours, cores, unit
+from congener.cores import cores
+from congener.indexes.base import Neighbours, unit
 from congener.indexes.quantise import quantise, unpack
 from congener.indexes.shortlist import Rows, Shortlist
 

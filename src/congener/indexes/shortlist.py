@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.indexes.base import Neighbours, Vectors, cores, unit
+from congener.cores import cores
+from congener.indexes.base import Neighbours, Vectors, unit
 
 _PAIRS = 2**12  # pairs that are in float32 at once: 4 MiB at 256 dimensions
 _LEAST = np.finfo(np.float32).min  # no score is below, -inf is
