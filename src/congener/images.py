@@ -258,7 +258,9 @@ _header_lock = threading.Lock()
 
 
 def _read_header(file: IO[bytes]) -> Image.Image:
-    formats = [*_FORMATS, "HEIF"] if _register_heif() else _FORMATS
+    head = file.read(12)
+    file.seek(0)
+    formats = [*_FORMATS, "HEIF"] if head[4:8] == b"ftyp" and _register_heif() else _FORMATS
     # Pillow's own bomb check warns or refuses below our limit; it is a global of the process
     with _header_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
