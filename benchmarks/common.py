@@ -1,13 +1,19 @@
-"""What the benchmarks share: the machine in words, the photos, medians, and where results go."""
+"""What the benchmarks share: the machine in words, photos and made embeddings, medians, and where results go."""
 
 import json
 import os
 import platform
+import shutil
 import statistics
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -19,6 +25,54 @@ def photos() -> Path:
     if not folder.is_dir():
         raise SystemExit(f"no photos at {folder}: name a folder, or set CONGENER_DATA")
     return folder
+
+
+def sample(folder: Path, count: int, place: Path) -> Path:
+    """Copy up to `count` files of a folder, evenly chosen, to a place; return it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    for file in files[:: -(-len(files) // count) or 1]:
+        copy = place / file.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    return place
+
+
+def blocks(count: int, dimension: int, seed: int, size: int = 100_000) -> Iterator[NDArray[np.float32]]:
+    """Yield unit vectors (size at most, dimension) of the one mixture that a dimension has, `count` in all.
+
+    1,000 kinds on a manifold of 40 dimensions, with noise on top. Another size draws others.
+    """
+    fixed, drawn = np.random.default_rng(0), np.random.default_rng(seed)
+    basis = fixed.standard_normal((40, dimension), np.float32)
+    kinds = fixed.standard_normal((1000, 40), np.float32)
+    for start in range(0, count, size):
+        some = min(size, count - start)
+        inner = kinds[drawn.integers(0, 1000, some)] + 0.5 * drawn.standard_normal((some, 40), np.float32)
+        part = inner @ basis + 0.3 * drawn.standard_normal((some, dimension), np.float32)
+        yield part / np.linalg.norm(part, axis=1, keepdims=True)
+
+
+def made(count: int, dimension: int, seed: int) -> NDArray[np.float32]:
+    """Return all of `blocks` (count, dimension)."""
+    out = np.empty((count, dimension), np.float32)
+    start = 0
+    for block in blocks(count, dimension, seed):
+        out[start : start + len(block)] = block
+        start += len(block)
+    return out
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had, mapped files that it has read included."""
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def can_draw() -> bool:
+    """Return whether there is matplotlib."""
+    return find_spec("matplotlib") is not None
 
 
 def machine() -> dict[str, Any]:
@@ -39,8 +93,9 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def report(name: str, result: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
-    """Print a result, as JSON or as lines for people, and keep it in benchmarks/results."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+def report(name: str, result: dict[str, Any], lines: Sequence[str], *, as_json: bool, keep: bool = True) -> None:
+    """Print a result, as JSON or as lines for people, and keep it in benchmarks/results unless it was but a look."""
+    if keep:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result) if as_json else "\n".join(lines))

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common import RESULTS, machine, report, spread
+from common import RESULTS, machine, made, report, spread
 from congener.cores import cores
 from congener.indexes import ApproximateIndex, ExactIndex
 from congener.indexes.approximate import EFFORTS, build_graph
@@ -34,20 +34,6 @@ Search = Callable[[Floats], Any]
 K = 10
 QUERIES = 1000
 OURS, LIMIT = "congener", "limit: reading the bytes"
-
-
-def made(count: int, dimension: int, seed: int) -> Floats:
-    """Return unit vectors (count, dimension) of the one mixture that a dimension has."""
-    fixed, drawn = np.random.default_rng(0), np.random.default_rng(seed)
-    basis = fixed.standard_normal((40, dimension), np.float32)
-    kinds = fixed.standard_normal((1000, 40), np.float32)
-    out = np.empty((count, dimension), np.float32)
-    for start in range(0, count, 100_000):
-        part = out[start : start + 100_000]
-        inner = kinds[drawn.integers(0, 1000, len(part))] + 0.5 * drawn.standard_normal((len(part), 40), np.float32)
-        part[:] = inner @ basis + 0.3 * drawn.standard_normal(part.shape, np.float32)
-        part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return out
 
 
 def installed(package: str) -> bool:

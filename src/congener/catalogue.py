@@ -9,7 +9,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -144,6 +144,11 @@ class Catalogue:
         for row in self._db.execute(f"SELECT {_COLUMNS} FROM images ORDER BY id"):
             yield _row(row)
 
+    def slots(self) -> dict[bytes, tuple[int, int]]:
+        """Return slot and checksum by content."""
+        rows = self._db.execute("SELECT content, slot, checksum FROM images ORDER BY id")
+        return {content: (slot, checksum) for content, slot, checksum in rows}
+
     def find(self, *, id: int | None = None, path: str | None = None) -> Row | None:
         """Return the image with this id or this path, or None."""
         column, value = ("id", id) if path is None else ("path", os.fsencode(path))
@@ -272,7 +277,9 @@ class Changes:
 
     def put(self, row: Row) -> None:
         """Insert an image (id 0: the next free one), or replace the one with its id."""
-        values = (row.id or None, os.fsencode(row.path), *astuple(row)[2:])
+        # by name: dataclasses.astuple copies each value deeply, and took longer than SQLite
+        path = os.fsencode(row.path)
+        values = (row.id or None, path, row.size, row.mtime_ns, row.content, row.slot, row.checksum)
         self._db.execute(f"INSERT OR REPLACE INTO images ({_COLUMNS}) VALUES (?,?,?,?,?,?,?)", values)
 
     def delete(self, ids: Iterable[int]) -> None:

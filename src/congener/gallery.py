@@ -210,14 +210,19 @@ class Gallery:
 
     def _refresh_index(self, progress: Progress | None) -> None:
         """Build or extend the approximate index where it is wanted and due, inside `writing`."""
-        lens = self.lens()
-        if lens.fit is not None:
-            graph.refresh(self._open_store(), lens.space, self.vectors(lens), progress)
+        lens, store = self.lens(), self._open_store()
+        if lens.fit is not None and graph.is_wanted(store, len(store)):
+            graph.refresh(store, lens.space, self.vectors(lens), progress)
 
     def _label_of(self) -> Callable[[int], str | None]:
         """Return what tells the label of an image by its id."""
-        labels = self.labels
-        return {row.id: labels.of(row.path) for row in self.rows()}.get
+        labels, store = self.labels, self._open_store()
+
+        def label_of(id: int) -> str | None:
+            row = store.find(id=id)  # one by one: a fit asks for a sample only
+            return None if row is None else labels.of(row.path)
+
+        return label_of
 
     def _digest_of_labels(self) -> str:
         """Return a value that changes with any image's contents or label."""

@@ -80,7 +80,7 @@ def check(name: str, *, auto: bool = False) -> None:
 
 def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | None = None) -> None:
     """Make or extend the graph over a space where it is wanted and due; inside the store's `writing`."""
-    if embedded.packed is None or not _is_wanted(store, len(embedded.ids)):
+    if embedded.packed is None or not is_wanted(store, len(embedded.ids)):
         return
     from congener.indexes.approximate import ApproximateIndex, GraphError, build_graph, extend_graph, measure
 
@@ -120,7 +120,7 @@ def open_index(
     if name == "approximate" and not facts:
         folder = store.folder.parent
         raise GalleryError(f"there is no approximate index yet: congener index {folder} --index approximate")
-    if facts and (name == "approximate" or (name is None and _is_wanted(store, len(embedded.ids)))):
+    if facts and (name == "approximate" or (name is None and is_wanted(store, len(embedded.ids)))):
         from congener.indexes.approximate import ApproximateIndex, GraphError, effort_for
 
         effort = effort_for(facts["measured"], recall or _choice(store)["recall"])
@@ -134,7 +134,7 @@ def open_index(
 def describe(store: Store, space: str) -> IndexFacts:
     """Return how a gallery is searched in a space."""
     choice, facts = _choice(store), _facts(store, space)
-    if not facts or not _is_wanted(store, len(store)):
+    if not facts or not is_wanted(store, len(store)):
         return IndexFacts("exact", choice["name"], 0, 0, 1.0, 0, choice["recall"], 0)
     from congener.indexes.approximate import effort_for
 
@@ -164,7 +164,8 @@ def _facts(store: Store, space: str) -> dict[str, Any] | None:
     return facts if facts and facts["file"] == path.name and path.exists() else None
 
 
-def _is_wanted(store: Store, images: int) -> bool:
+def is_wanted(store: Store, images: int) -> bool:
+    """Tell whether so many images are to be searched by an approximate index."""
     name = _choice(store)["name"]
     return name == "approximate" or (name == AUTO and images > EXACT_UP_TO and _is_installed())
 

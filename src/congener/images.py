@@ -144,6 +144,8 @@ def _examine(entry: os.DirEntry[str], path: str) -> FoundImage:
 
 
 def _not_a_file(mode: int) -> str | None:
+    if stat.S_ISREG(mode):  # nearly always: the rest need not be made
+        return None
     kinds: list[tuple[Callable[[int], bool], str]] = [
         (stat.S_ISDIR, "a folder, not a file"),
         (stat.S_ISFIFO, "a pipe (FIFO), not a file"),

@@ -215,10 +215,11 @@ class Store(Catalogue):
     def compact(self) -> bool:
         """Write the matrix anew without its holes, when they are the greater part of it."""
         with explained(self.folder):
-            slots = [s for (s,) in self._db.execute("SELECT DISTINCT slot FROM images ORDER BY slot")]
+            (used,) = self._db.execute("SELECT count(DISTINCT slot) FROM images").fetchone()
             taken = self._matrix_path().stat().st_size if self._matrix_path().exists() else 0
-            if taken <= 2 * len(slots) * self._row_bytes or taken < _COMPACT_BYTES:
+            if taken <= 2 * used * self._row_bytes or taken < _COMPACT_BYTES:
                 return False
+            slots = [s for (s,) in self._db.execute("SELECT DISTINCT slot FROM images ORDER BY slot")]
             number = self.get("matrix") + 1
             fresh = self._matrix_path(number)
             matrix = self._matrix(slots[-1] + 1 if slots else 0)

@@ -111,11 +111,10 @@ def update_store(
         store.set("exclude", list(exclude))
     found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
     update = _Update(store, found)
-    to_read = update.to_read()
-    for number, reading in enumerate(read_all(folder, to_read, encoder, update.slots), 1):
+    for number, reading in enumerate(read_all(folder, update.to_read, encoder, update.slots), 1):
         update.take(reading)
         if progress:
-            progress(number, len(to_read))
+            progress(number, len(update.to_read))
     update.finish(Exclusion(exclude), prune)
     return update.report(time.perf_counter() - started, encoder)
 
@@ -209,10 +208,21 @@ class _Update:
     def __init__(self, store: Store, found: Sequence[FoundImage]) -> None:
         self._store = store
         self._found = found
-        self._rows = {row.path: row for row in store.rows()}
-        self.slots = {row.content: (row.slot, row.checksum) for row in self._rows.values()}
-        paths = {image.path for image in found}
-        self._gone = {path: row for path, row in self._rows.items() if path not in paths}
+        self._before = 0
+        self._rows: dict[str, Row] = {}  # not of unchanged files: a million would take half a gigabyte
+        self._gone: dict[str, Row] = {}
+        changed = {image.path: image for image in found}
+        for row in store.rows():
+            self._before += 1
+            image = changed.get(row.path)
+            if image is None:
+                self._gone[row.path] = row
+            elif image.problem or (row.size, row.mtime_ns) != (image.size, image.mtime_ns):
+                self._rows[row.path] = row
+            else:
+                del changed[row.path]
+        self.to_read = [image for image in found if image.path in changed]
+        self.slots = store.slots() if self.to_read else {}
         self._gone_by_content: dict[bytes, list[Row]] = {}
         for row in reversed(self._gone.values()):
             self._gone_by_content.setdefault(row.content, []).append(row)
@@ -220,15 +230,6 @@ class _Update:
         self._committed = time.monotonic()
         self._indexed = self._renamed = self._removed = self._missing = 0
         self._skipped: list[Skipped] = []
-
-    def to_read(self) -> list[FoundImage]:
-        """Return the images that must be looked at."""
-        return [image for image in self._found if not self._is_unchanged(image)]
-
-    def _is_unchanged(self, image: FoundImage) -> bool:
-        row = self._rows.get(image.path)
-        seen = (row.size, row.mtime_ns) if row else None
-        return seen == (image.size, image.mtime_ns) and not image.problem
 
     def take(self, reading: Reading) -> None:
         """Note what was read; commit when it is time."""
@@ -275,7 +276,7 @@ class _Update:
         unlisted = tuple(f"{image.path}/" for image in self._found if image.problem)
         left_out = {path for path in self._gone if excluded(path)}
         missing = {path for path in self._gone.keys() - left_out if prune or not path.startswith(unlisted)}
-        if len(missing) > (len(self._rows) - len(left_out)) / 2 and not prune:
+        if len(missing) > (self._before - len(left_out)) / 2 and not prune:
             self._missing = len(missing)
             missing = set()
         dropped = [self._gone[path].id for path in left_out | missing]
