@@ -1,5 +1,6 @@
 """The exact index does what sorting every score does, whichever way it takes."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,12 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         ExactIndex.over(np.arange(3), kinds(3), pack(kinds(2)))
     with pytest.raises(ValueError, match="negative"):
         ExactIndex(24).add(np.array([-1]), kinds(1))
+
+
+def test_no_reference_is_lost_in_the_scan() -> None:
+    index, asked = ExactIndex.over(np.arange(3000), kinds(3000)), kinds(1, seed=5)
+    index.search(asked, 5)
+    before = sys.getrefcount(None)
+    for _ in range(200):
+        index.search(asked, 5)
+    assert abs(sys.getrefcount(None) - before) < 100

@@ -81,12 +81,11 @@ def by_bytes(rows: Rows, codes: Codes, hidden: Hidden, queries: NDArray[np.float
 
 
 def _scan(part: range, shortlist: Shortlist, codes: Codes, probe: _Probe, hidden: Hidden) -> None:
-    scores = np.empty((_SCAN, 1), np.float32)
     for here in _blocks(part, _SCAN):
-        scale, out = codes.scales[here], scores[: here.stop - here.start]
-        upper = out[:, 0]
+        scale = codes.scales[here]
         for query, code in enumerate(probe.codes):
-            simsimd.cdist(codes.codes[here], code[None], "dot", out=out, out_dtype="float32")
+            # not into an array of ours: with out= it takes a reference from None at each call, until Python aborts
+            upper = np.asarray(simsimd.cdist(codes.codes[here], code[None], "dot", out_dtype="float32"))[:, 0]
             margin = scale * probe.apart[query]
             margin += probe.slack[query]
             upper *= scale * probe.scales[query]
