@@ -25,6 +25,7 @@ from common import RESULTS, machine, made, report, spread
 from congener.cores import cores
 from congener.indexes import ApproximateIndex, ExactIndex
 from congener.indexes.approximate import EFFORTS, build_graph
+from congener.indexes.base import unit
 from congener.indexes.quantise import pack
 
 Floats = NDArray[np.float32]
@@ -45,7 +46,7 @@ def contenders(halves: Halves) -> tuple[ExactIndex, dict[str, Search]]:
     """Return Congener's index, and the ways to find the k nearest of queries exactly."""
     packed = pack(halves)
     index = ExactIndex.over(np.arange(len(halves)), halves, packed)
-    floats = halves.astype(np.float32)
+    floats = unit(halves)
 
     def numpy(queries: Floats) -> Any:
         scores = queries @ floats.T
@@ -98,7 +99,7 @@ def timed(ways: dict[str, Search], queries: Floats, size: int, rounds: int, call
 
 def recall(index: ExactIndex, queries: Floats) -> float:
     """Return the share of the k nearest, by numpy's float32 over everything, that single searches find."""
-    floats = index.rows.embeddings.astype(np.float32)
+    floats = unit(index.rows.embeddings)  # float16 leaves lengths not quite 1
     hits = 0
     for start in range(0, len(queries), 50):
         some = queries[start : start + 50]
@@ -180,7 +181,7 @@ def approximate(count: int, dimension: int, rounds: int, folder: Path) -> dict[s
         }
     }
     if installed("faiss"):
-        peers |= faiss_graphs(halves.astype(np.float32), queries, truth, rounds, folder)
+        peers |= faiss_graphs(unit(halves), queries, truth, rounds, folder)
     return {"images": count, "dimension": dimension, "indexes": peers}
 
 

@@ -27,7 +27,7 @@ from congener.indexes.quantise import STEPS, unpack
 if TYPE_CHECKING:
     from usearch.index import Index as Usearch
 
-EFFORTS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
+EFFORTS = (32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
 """How many of the nearest nodes so far a walk keeps: more finds more, and takes longer."""
 
 CONNECTIVITY = 16

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.cores import cores
-from congener.indexes.base import Neighbours, Vectors, unit
+from congener.indexes.base import Neighbours, Vectors
 
 _PAIRS = 2**12  # pairs that are in float32 at once: 4 MiB at 256 dimensions
 _LEAST = np.finfo(np.float32).min  # no score is below, -inf is
@@ -48,8 +48,10 @@ class Rows(NamedTuple):
 
         def part(start: int) -> NDArray[np.float32]:
             here = slice(start, start + _PAIRS)
-            scores: NDArray[np.float32] = np.einsum("nd,nd->n", unit(self.embeddings[rows[here]]), queries[of[here]])
-            return scores
+            x = self.embeddings[rows[here]].astype(np.float32)
+            lengths = np.sqrt(np.einsum("nd,nd->n", x, x))
+            products: NDArray[np.float32] = np.einsum("nd,nd->n", x, queries[of[here]])
+            return products / np.maximum(lengths, np.finfo(np.float32).tiny)
 
         if len(rows) <= _PAIRS:
             return part(0)
