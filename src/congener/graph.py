@@ -20,7 +20,7 @@ from congener.store import Embedded, Store
 
 AUTO = "auto"
 EXACT_UP_TO = 1_000_000
-"""Images up to which "auto" looks at all of them: about 20 ms a query on two cores."""
+"""Images up to which "auto" looks at all of them: some 25 ms a query on two cores."""
 
 RECALL = 0.99
 _LATER = 0.01  # rows that the graph doesn't hold yet, as a share of those it holds, from which they are added

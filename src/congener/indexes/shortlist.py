@@ -50,8 +50,9 @@ class Rows(NamedTuple):
             here = slice(start, start + _PAIRS)
             x = self.embeddings[rows[here]].astype(np.float32)
             lengths = np.sqrt(np.einsum("nd,nd->n", x, x))
-            products: NDArray[np.float32] = np.einsum("nd,nd->n", x, queries[of[here]])
-            return products / np.maximum(lengths, np.finfo(np.float32).tiny)
+            scores: NDArray[np.float32] = np.einsum("nd,nd->n", x, queries[of[here]])
+            scores /= np.maximum(lengths, np.finfo(np.float32).tiny)
+            return scores
 
         if len(rows) <= _PAIRS:
             return part(0)
