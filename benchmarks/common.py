@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from congener.cores import cores
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -84,8 +86,7 @@ def machine() -> dict[str, Any]:
         fields = {key.strip(): value.strip() for key, value in lines.items()}
         model = fields.get("model name", model)
     packages = {name: version(name) for name in ("numpy", "pillow", "onnxruntime")}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": model, "cores": cores, "python": platform.python_version()} | packages
+    return {"cpu": model, "cores": cores(), "python": platform.python_version()} | packages
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

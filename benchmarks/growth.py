@@ -31,7 +31,6 @@ from PIL import Image
 from common import RESULTS, ROOT, blocks, can_draw, machine, made, peak_bytes, report
 from congener import Gallery
 from congener.encoders import Encoder, Features, Identity
-from congener.gallery import packed
 from congener.images import FoundImage
 from congener.store import Row, Store
 
@@ -212,7 +211,7 @@ class Trial:
     def _keep(self, gallery: Gallery) -> None:
         """Add images to the store alone, and to what was fitted."""
         assert gallery.fit is not None
-        embed = packed(gallery.fit.embed_all(self._encoder))
+        embed = gallery.fit.embed_all(self._encoder)
         store, features = Store.open(self._store), self._later
 
         def add(count: int) -> float:

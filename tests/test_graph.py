@@ -117,6 +117,8 @@ def test_a_damaged_graph_is_passed_over_and_made_again(gallery: Gallery) -> None
     (path,) = graphs(gallery)
     path.write_bytes(path.read_bytes()[:-100])
     assert isinstance(index_of(gallery), ExactIndex)
+    gallery.update()
+    assert isinstance(index_of(gallery), ApproximateIndex)
     path.unlink()
     assert isinstance(index_of(gallery), ExactIndex)
     with pytest.raises(GalleryError, match="--index approximate"):

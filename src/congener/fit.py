@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from congener.adapt import Adaptation, Ridge
 from congener.calibration import Calibration
 from congener.codes import FIT_SAMPLE, Array, Blend
+from congener.disk import DTYPE
 from congener.encoders import Encoder
-from congener.store import Store
+from congener.indexes.quantise import SCALE, pack
+from congener.store import PACKED, Embed, Store
 
 SMALL = 10_000
 LEARN_SAMPLE = 20_000
@@ -52,12 +54,19 @@ class Fit:
         assert self.adaptation is not None
         return self.adaptation.embed(features, logits)
 
-    def embed_all(self, encoder: Encoder) -> Callable[[NDArray[np.float16]], dict[str, Array]]:
-        """Return what turns pooled features (n, d) into embeddings in every space."""
+    @property
+    def columns(self) -> dict[str, int]:
+        """What `embed_all` makes, and its columns."""
+        return self.spaces | {space + PACKED: size + SCALE.itemsize for space, size in self.spaces.items()}
 
-        def embed(features: NDArray[np.float16]) -> dict[str, Array]:
+    def embed_all(self, encoder: Encoder) -> Embed:
+        """Return what turns pooled features (n, d) into embeddings in every space, and the bytes that are searched."""
+
+        def embed(features: NDArray[np.float16]) -> dict[str, NDArray[Any]]:
             logits = encoder.logits(features)
-            return {space: self.embed(space, features, logits) for space in self.spaces}
+            # packed as they are kept
+            made = {space: self.embed(space, features, logits).astype(DTYPE) for space in self.spaces}
+            return made | {space + PACKED: pack(embeddings) for space, embeddings in made.items()}
 
         return embed
 

@@ -19,12 +19,11 @@ from congener.encoders import DEFAULT, Encoder, load_encoder
 from congener.errors import CongenerError, GalleryError
 from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
-from congener.indexes.quantise import SCALE, pack
 from congener.labels import Labels
 from congener.query import Box, Query, open_query
 from congener.results import Results
 from congener.searcher import Lens, Searcher, SearchOptions
-from congener.store import FORMAT_VERSION, PACKED, Embed, Embedded, Row, Store
+from congener.store import FORMAT_VERSION, Embedded, Row, Store
 from congener.update import Progress, UpdateReport, update_store
 
 STORE_NAME = ".congener"
@@ -187,7 +186,7 @@ class Gallery:
             if report.images and (refit or is_due(store, report.images)):
                 self._refit((store.generation() or {}).get("adapt"))
             elif current := self.fit:
-                store.extend_generation(packed(current.embed_all(self.encoder)))
+                store.extend_generation(current.embed_all(self.encoder))
             if build_index:
                 self._refresh_index(index_progress)
         return replace(report, seconds=time.perf_counter() - started)
@@ -205,8 +204,7 @@ class Gallery:
                 adapt = None
         fitted = fit(store, self.encoder, label_of, ridge, adapt["strength"] if adapt else 0)
         facts = {"images": len(store), "adapt": adapt}
-        columns = fitted.spaces | {space + PACKED: size + SCALE.itemsize for space, size in fitted.spaces.items()}
-        store.new_generation(facts, fitted.arrays(), columns, packed(fitted.embed_all(self.encoder)))
+        store.new_generation(facts, fitted.arrays(), fitted.columns, fitted.embed_all(self.encoder))
 
     def _refresh_index(self, progress: Progress | None) -> None:
         """Build or extend the approximate index where it is wanted and due, inside `writing`."""
@@ -355,7 +353,7 @@ class Gallery:
             ids, features = store.features()
             return Embedded.of(ids, np.arange(len(ids)), codes.pooled(features))
         if lens.version[0] == str(self.store_folder):
-            return store.embeddings(lens.space, packed(lens.fit.embed_all(self.encoder)))
+            return store.embeddings(lens.space, lens.fit.embed_all(self.encoder))
         ids, features = store.features()  # through another gallery's eyes
         embeddings = lens.fit.embed(lens.space, features, self.encoder.logits(features))
         return Embedded.of(ids, np.arange(len(ids)), embeddings)
@@ -414,16 +412,6 @@ class Gallery:
             if row := store.find(path=os.path.relpath(file, folder).replace(os.sep, "/")):
                 return row
         return None
-
-
-def packed(embed: Embed) -> Embed:
-    """Return what makes the same embeddings, and of each the bytes that are searched."""
-
-    def both(features: NDArray[np.float16]) -> dict[str, NDArray[Any]]:
-        made = {space: vectors.astype(np.float16) for space, vectors in embed(features).items()}
-        return made | {space + PACKED: pack(vectors) for space, vectors in made.items()}
-
-    return both
 
 
 def _other_encoder(folder: Path, made_by: dict[str, Any], encoder: Encoder) -> str:

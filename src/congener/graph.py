@@ -79,24 +79,20 @@ def check(name: str, *, auto: bool = False) -> None:
 
 
 def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | None = None) -> None:
-    """Make or extend the graph over a space where it is wanted and due; inside the store's `writing`."""
-    if embedded.packed is None or not is_wanted(store, len(embedded.ids)):
+    """Make or extend the graph over a space where it is due; inside the store's `writing`."""
+    if embedded.packed is None:  # of a generation older than this; the next one has them
         return
-    from congener.indexes.approximate import ApproximateIndex, GraphError, build_graph, extend_graph, measure
+    from congener.indexes.approximate import ApproximateIndex, build_graph, extend_graph, is_sound, measure
 
     path, facts, rows = store.graph_path(space), _facts(store, space), len(embedded.matrix)
+    if facts and not is_sound(path, embedded.matrix.shape[1]):
+        facts = None
     if facts and rows - facts["rows"] <= _LATER * facts["rows"]:
         return
     started = time.perf_counter()
-    before = facts["seconds"] if facts else 0
-    try:
-        if not facts:
-            raise GraphError("there is none yet")
-        extend_graph(embedded.packed, path, progress=progress)
-    except GraphError:
-        before = 0
-        build_graph(embedded.packed, path, progress=progress)
-    seconds = before + time.perf_counter() - started
+    make = extend_graph if facts else build_graph
+    make(embedded.packed, path, progress=progress)
+    seconds = (facts["seconds"] if facts else 0) + time.perf_counter() - started
     index = ApproximateIndex.over(embedded.keys, embedded.matrix, embedded.packed, path)
     chosen = embedded.rows[:: max(1, len(embedded.rows) // _QUERIES)]
     queries = np.asarray(embedded.matrix[chosen], np.float32)

@@ -100,7 +100,10 @@ def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
         "encoder": f"{encoder['name']}, {encoder['precision']}, {encoder['dimension']} numbers an image",
         "weights": f"SHA-256 {encoder['weights_sha256']}",
         "pixels": encoder["preprocessing"],
-        "code": f"{facts.code}, {facts.dimension} numbers an image, {2 * facts.dimension:,} bytes",
+        "code": (
+            f"{facts.code}, {facts.dimension} numbers an image: {2 * facts.dimension:,} bytes, "
+            f"and {facts.dimension + 4:,} that are searched"
+        ),
         "fitted": _fitted(facts),
         "learned": _learned(facts),
         "index": _index(facts.index),

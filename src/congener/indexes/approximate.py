@@ -221,6 +221,15 @@ def open_graph(path: str | os.PathLike[str], dimension: int, *, view: bool = Tru
     return Graph(walker, rows, scale, mapped)
 
 
+def is_sound(path: str | os.PathLike[str], dimension: int) -> bool:
+    """Tell whether a file is a graph of this dimension that is as it was written."""
+    try:
+        open_graph(path, dimension)
+    except GraphError:
+        return False
+    return True
+
+
 def _trailer(mapped: mmap.mmap, path: str | os.PathLike[str]) -> tuple[int, int, float]:
     """Return dimension, rows and scale of a graph's file that is as it was written."""
     end = len(mapped) - _TRAILER.size - _SUM.size
