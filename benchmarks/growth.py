@@ -81,14 +81,11 @@ class Made(Encoder):
     """Gives each picture of one pixel the made feature whose number its colour is."""
 
     identity = Identity("made", "0" * 64, "the colour of one pixel is a number", "float32", DIMENSION)
+    input_side = resized_side = 1
 
     def __init__(self, features: NDArray[np.float32]) -> None:
         """features: (n, DIMENSION), by number."""
         self._features = features
-
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return the one pixel."""
-        return np.asarray(image)
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         """Look them up."""

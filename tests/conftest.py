@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from congener.encoders import Encoder, Features, Identity
+from congener.workers import Workers
 
 
 class MeanColour(Encoder):
@@ -62,6 +63,33 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONGENER_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+class _Shared(Workers):
+    """Workers that go on from one update to the next: to start them takes longer than most tests."""
+
+    def close(self) -> None:
+        """Stay: `end` closes them."""
+
+    def end(self) -> None:
+        """Close them."""
+        super().close()
+
+
+@pytest.fixture(scope="session")
+def _shared_workers() -> Iterator[_Shared]:
+    workers = _Shared()
+    yield workers
+    workers.end()
+
+
+@pytest.fixture(autouse=True)
+def _few_workers(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _shared_workers: _Shared
+) -> None:
+    """Have updates share their workers, but for tests that are marked with own_workers."""
+    if request.node.get_closest_marker("own_workers") is None:
+        monkeypatch.setattr("congener.update.Workers", lambda *_: _shared_workers)
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from congener import Gallery
 from congener.encoders import Features
-from congener.errors import GalleryError
+from congener.encoders.base import Preprocessing
+from congener.errors import CongenerError, GalleryError
 from congener.store import Store
 from congener.update import UpdateReport, update_store
 
 from .conftest import MeanColour, write
+from .troublesome import Bad, Touching
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -49,16 +52,21 @@ def test_all_is_indexed_once(store: Store, colours: Path, encoder: MeanColour) -
     assert features(store)["cold/cyan.png"] == (0, 1, 1)
 
 
-def test_unchanged_files_are_not_opened(
+@pytest.mark.own_workers
+def test_unchanged_files_are_not_opened_and_nothing_is_started_for_them(
     store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update_store(store, colours, encoder)
 
-    def refuse(path: Path) -> None:
-        raise AssertionError(f"{path} was opened")
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a process was started")
 
-    monkeypatch.setattr("congener.update.open_file", refuse)
-    assert counts(update_store(store, colours, encoder)) == (0, 5, 0, 0, 0)
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    (colours / "empty.png").touch()  # nor for what needs no opening
+    assert counts(update_store(store, colours, encoder)) == (0, 5, 0, 0, 1)
+    write(colours / "new.png", "white")
+    with pytest.raises(AssertionError, match="started"):
+        update_store(store, colours, encoder)
 
 
 def test_a_changed_file_is_embedded_anew_under_its_id(store: Store, colours: Path, encoder: MeanColour) -> None:
@@ -168,20 +176,104 @@ def test_an_image_that_has_become_unreadable_is_no_longer_found(
     assert report.images == 4
 
 
+class Otherwise(MeanColour):
+    """The same with another preprocessing, of `tests.troublesome`."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self._preprocessing = preprocessing
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self._preprocessing
+
+
+@pytest.mark.own_workers
 def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_run(
     store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preprocess = encoder.preprocess
-
-    def slow(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        os.utime(colours / "green.png", (1, 1))
-        return preprocess(image)
-
-    monkeypatch.setattr(encoder, "preprocess", slow)
-    (skipped,) = update_store(store, colours, encoder).skipped
+    monkeypatch.setenv("CONGENER_TEST_TOUCHES", str(colours / "green.png"))
+    (skipped,) = update_store(store, colours, Otherwise(Touching(8, 8))).skipped
     assert (skipped.path, skipped.reason) == ("green.png", "changed while it was read: run again")
-    monkeypatch.undo()
     assert counts(update_store(store, colours, encoder)) == (1, 4, 0, 0, 0)
+
+
+@pytest.mark.own_workers
+def test_a_picture_that_crashes_or_hangs_its_decoder_is_skipped_and_the_others_are_indexed(
+    store: Store, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("congener.update.DECODE_SECONDS", 0.5)
+    report = update_store(store, colours, Otherwise(Bad(8, 8)))
+    assert counts(report) == (3, 0, 0, 0, 2)
+    assert [(skipped.path, skipped.reason) for skipped in report.skipped] == [
+        ("cold/blue.png", "took longer than 0.5 s to decode"),
+        ("warm/red.png", "the decoder crashed (signal 11, Segmentation fault)"),
+    ]
+    assert features(store).keys() == {"cold/cyan.png", "green.png", "warm/orange.png"}
+    assert features(store)["cold/cyan.png"] == (0, 1, 1)
+
+
+@pytest.mark.own_workers
+def test_a_python_that_cannot_start_drops_nothing(
+    store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_store(store, colours, encoder)
+    os.utime(colours / "green.png", (1, 1))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(CongenerError, match="no process to decode pictures can be started"):
+        update_store(store, colours, encoder)
+    assert len(store) == 5
+
+
+def test_a_script_may_update_at_its_top_level(colours: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from congener import Gallery\n"
+        "from tests.conftest import MeanColour\n"
+        "print('run')\n"
+        "gallery = Gallery(sys.argv[1], encoder=MeanColour())\n"
+        "print(gallery.update().indexed)\n"
+        "gallery.close()\n"
+    )
+    told = subprocess.run(
+        [sys.executable, script, os.path.relpath(colours, tmp_path)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.stdout, told.stderr) == ("run\n5\n", "")
+
+
+def test_ctrl_c_ends_a_run_at_once_though_a_decoder_hangs(colours: Path) -> None:
+    script = (
+        "import sys\n"
+        "from congener import Gallery\n"
+        "from tests.test_update import Bad, Otherwise\n"
+        "def tell(done, total):\n"
+        "    if done == 2: print('half', flush=True)\n"
+        "Otherwise.batch = 1\n"
+        "Gallery(sys.argv[1], encoder=Otherwise(Bad(8, 8))).update(progress=tell)\n"
+    )
+    write(colours / "a.png", "white")
+    write(colours / "b.png", "black")
+    run = subprocess.Popen(
+        [sys.executable, "-c", script, colours],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "half\n"
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=20)  # of the 30 s that the picture may take
+    assert told.rstrip().endswith("KeyboardInterrupt")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)  # nobody of the group is left
 
 
 def test_a_feature_that_is_no_number_is_skipped(
@@ -293,8 +385,7 @@ class Slow(MeanColour):
         return super().encode(pixels)
 
 congener.update.COMMIT_SECONDS = 0
-print("started", flush=True)
-Gallery(sys.argv[1], encoder=Slow()).update()
+Gallery(sys.argv[1], encoder=Slow()).update(progress=lambda done, total: done == 1 and print("started", flush=True))
 """
 
 
@@ -309,7 +400,7 @@ def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path: Path, encoder:
         run = subprocess.Popen(
             [sys.executable, "-c", SLOW_INDEX, str(folder)],
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[1],
+            cwd=ROOT,
         )
         assert run.stdout is not None
         assert run.stdout.readline() == b"started\n"

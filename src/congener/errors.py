@@ -11,6 +11,10 @@ class ImageError(CongenerError):
     """One picture can't be read; the message is the reason, without its path."""
 
 
+class UnreadableError(ImageError):
+    """A file can't be read: it is gone, or not allowed, or its disk fails. What it holds is unknown."""
+
+
 class EncoderError(CongenerError):
     """An encoder is unknown, or its weights are missing or not the expected ones."""
 

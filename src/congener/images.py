@@ -1,31 +1,47 @@
 """Find and open images: formats, EXIF turn, RGB, size limits. What can't be read is reported."""
 
+import errno
 import os
+import re
 import stat
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from congener.errors import ImageError
+from congener.errors import ImageError, UnreadableError
+from congener.limits import OWN_RULES, PIXEL_LIMIT, Metered, bare_png, check_cost, check_size
+from congener.rgb import to_rgb
+
+__all__ = [
+    "HEIC_SUFFIXES",
+    "PIXEL_LIMIT",
+    "SUFFIXES",
+    "Exclusion",
+    "FoundImage",
+    "find_images",
+    "from_array",
+    "from_picture",
+    "open_file",
+    "open_image",
+    "size_of",
+    "to_rgb",
+]
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = HEIC_SUFFIXES | {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 }
 """Endings, in lower case, by which a file counts as an image."""
-
-PIXEL_LIMIT = 200_000_000
-"""More pixels than this are taken for a decompression bomb. The largest phone cameras have 200 million."""
 
 _FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 _TURNS = {
@@ -39,6 +55,8 @@ _TURNS = {
 }
 _ORIENTATION = 0x0112
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
@@ -51,6 +69,8 @@ class FoundImage:
     mtime_ns: int = 0
     problem: str | None = None
     """Why it can't be an image, when that shows without opening it."""
+    unreadable: bool = False
+    """Whether that is for want of access: what the file holds is unknown."""
 
 
 class Exclusion:
@@ -135,12 +155,15 @@ def _examine(entry: os.DirEntry[str], path: str) -> FoundImage:
     try:
         status = entry.stat()
     except OSError as error:
-        broken = entry.is_symlink() and not os.path.exists(entry.path)
-        return FoundImage(path, problem="broken link" if broken else str(error.strerror))
+        problem = _LINK_PROBLEMS.get(error.errno or 0) if entry.is_symlink() else None
+        return FoundImage(path, problem=problem or str(error.strerror), unreadable=True)
     problem = _not_a_file(status.st_mode)
     if not problem and status.st_size == 0:
         problem = "empty file (0 bytes)"
     return FoundImage(path, status.st_size, status.st_mtime_ns, problem)
+
+
+_LINK_PROBLEMS = {errno.ENOENT: "broken link", errno.ENOTDIR: "broken link", errno.ELOOP: "a loop of links"}
 
 
 def _not_a_file(mode: int) -> str | None:
@@ -158,12 +181,12 @@ def _not_a_file(mode: int) -> str | None:
 def open_file(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a regular file for reading, without waiting where a pipe has taken its place.
 
-    Raises ImageError with the reason.
+    Raises ImageError with the reason, UnreadableError where the system gives it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _O_BINARY)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ImageError(getattr(error, "strerror", None) or str(error)) from None
+        raise UnreadableError(getattr(error, "strerror", None) or str(error)) from None
     problem = _not_a_file(os.fstat(descriptor).st_mode)
     if problem:
         os.close(descriptor)
@@ -188,6 +211,18 @@ def open_image(source: str | os.PathLike[str] | bytes | IO[bytes], target: int |
         with open_file(source) as file:
             return _decode(file, target)
     return _decode(source, target)
+
+
+def size_of(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
+    """Return width and height of a picture as it is shown, upright, from its header alone. Raises ImageError."""
+    with BytesIO(source) if isinstance(source, bytes) else open_file(source) as file, _reasons(file):
+        return _despite_warnings(lambda: _size_once(file))
+
+
+def _size_once(file: IO[bytes]) -> tuple[int, int]:
+    with OWN_RULES, _read_header(Metered(file)) as image:
+        turned = 5 <= _orientation(image) <= 8  # by a quarter
+        return image.size[::-1] if turned else image.size
 
 
 def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -218,24 +253,16 @@ def from_picture(picture: Image.Image) -> Image.Image:
 
 
 def _damaged(error: Exception) -> ImageError:
+    if isinstance(error, OSError) and error.strerror:  # the disk's fault, not the picture's
+        return UnreadableError(f"can't be read: {error.strerror}")
     return ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}")
 
 
-def _decode(file: IO[bytes], target: int | None) -> Image.Image:
-    # a decoder given broken or hostile data may raise anything: all of it means "can't be read"
+@contextmanager
+def _reasons(file: IO[bytes]) -> Iterator[None]:
+    """Turn whatever is raised into an ImageError: a decoder given broken or hostile data may raise anything."""
     try:
-        with _read_header(file) as image:
-            width, height = image.size
-            if width * height > PIXEL_LIMIT:
-                raise ImageError(
-                    f"{width} × {height} pixels: over the limit of {PIXEL_LIMIT // 10**6} million "
-                    "(a decompression bomb?)"
-                )
-            if target:
-                image.draft(None, (2 * target, 2 * target))
-            image.load()
-            orientation = _orientation(image)
-            return _turn(to_rgb(_reduce(image, target)), orientation)
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -246,30 +273,48 @@ def _decode(file: IO[bytes], target: int | None) -> Image.Image:
         raise _damaged(error) from None
 
 
-def _reduce(image: Image.Image, target: int | None) -> Image.Image:
-    """Shrink a picture much larger than its target, before steps that would copy all of it."""
-    factor = min(image.size) // (2 * target) if target else 1
-    if factor < 2:
-        return image
-    if image.mode in ("1", "P", "PA"):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    return image if image.mode.startswith("I;16") else image.reduce(factor)
-
-
-_header_lock = threading.Lock()
-
-
-def _read_header(file: IO[bytes]) -> Image.Image:
-    head = file.read(12)
-    file.seek(0)
-    formats = [*_FORMATS, "HEIF"] if head[4:8] == b"ftyp" and _register_heif() else _FORMATS
-    # Pillow's own bomb check warns or refuses below our limit; it is a global of the process
-    with _header_lock:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def _decode(file: IO[bytes], target: int | None) -> Image.Image:
+    with _reasons(file):
         try:
-            return Image.open(file, formats=formats)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            return _despite_warnings(lambda: _decode_once(file, target))
+        except ValueError as error:
+            if "MAX_TEXT" not in str(error):
+                raise
+            bare = bare_png(file)
+            return _despite_warnings(lambda: _decode_once(bare, target))
+
+
+def _decode_once(file: IO[bytes], target: int | None) -> Image.Image:
+    metered = Metered(file)
+    with OWN_RULES, _read_header(metered) as image:
+        check_cost(image, file)
+        metered.begin_pixels()
+        if target:
+            image.draft(None, (2 * target, 2 * target))
+        image.load()
+        orientation = _orientation(image)
+        return _turn(to_rgb(image, max(1, min(image.size) // (2 * target)) if target else 1), orientation)
+
+
+def _despite_warnings(call: Callable[[], T]) -> T:
+    """Return what the call does, even where the host makes errors of warnings: Pillow warns of metadata."""
+    try:
+        return call()
+    except Warning:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return call()
+
+
+def _read_header(file: Metered) -> Image.Image:
+    file.seek(0)
+    head = file.read(30)
+    file.seek(0)
+    if head[8:16] == b"WEBPVP8X":  # its decoder takes room for the canvas at once
+        width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
+        check_size(width, height, "WEBP")
+    formats = [*_FORMATS, "HEIF"] if head[4:8] == b"ftyp" and _register_heif() else _FORMATS
+    return Image.open(cast(IO[bytes], file), formats=formats)
 
 
 @cache
@@ -288,15 +333,27 @@ def _unidentified(file: IO[bytes]) -> str:
         head = file.read(32)
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not _register_heif():
             return "HEIC needs an extra: pip install 'congener[heic]'"
+        for format, is_head in _HEADS.items():
+            if is_head.match(head):
+                return f"damaged image: begins as {format}, but its header can't be read"
     return f"not an image: its content is none of {', '.join(_FORMATS)}, HEIC"
 
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_HEADS = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "AVIF or HEIC": re.compile(rb"....ftyp(avi|he[iv]|mif1|msf1)", re.DOTALL),
+}
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        return int(_despite_warnings(lambda: image.getexif().get(_ORIENTATION, 1)))
     except Exception:  # absurd EXIF says nothing of the pixels
         return 1
 
@@ -304,42 +361,3 @@ def _orientation(image: Image.Image) -> int:
 def _turn(image: Image.Image, orientation: int) -> Image.Image:
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a loaded picture of any mode as RGB: transparency over white, deep greys rescaled."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _rescale(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    if image.mode in ("CMYK", "LAB"):
-        return _by_profile(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _rescale(image: Image.Image) -> Image.Image:
-    """Deep grey to 8 bits: 16-bit by its full range, others by the range of their values."""
-    values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("I") and low >= 0 and high < 65536:
-        low, high = 0.0, 65535.0
-    elif low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    scaled = (values - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
-
-
-def _by_profile(image: Image.Image) -> Image.Image:
-    """CMYK or LAB to sRGB: by the embedded profile where it is sound, else by Pillow's formula."""
-    with suppress(Exception):  # a broken profile says nothing of the pixels
-        if image.mode == "LAB":
-            source = ImageCms.createProfile("LAB")
-        else:
-            source = ImageCms.getOpenProfile(BytesIO(image.info["icc_profile"])).profile
-        profile = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(source), profile, outputMode="RGB")
-        if converted is not None:
-            return converted
-    return image.convert("RGB")

@@ -1,16 +1,16 @@
 """Bring a gallery's store up to date with its folder.
 
-Each worker thread takes a batch of files through the whole way: read, hash, decode, encode. ONNX Runtime,
-Pillow and hashlib all release Python's lock, so as many workers as cores keep every core busy without one
-waiting for another. This thread alone writes, in the order of the paths, and commits about once a second.
+Each of as many threads as cores takes a batch of files through the whole way: a worker's process reads, hashes and
+decodes them, then the thread encodes them while its worker rests. So each pair keeps one core busy, and none waits
+for another. This thread alone writes, in the order of the paths, and commits about once a second.
 """
 
-import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,15 +21,20 @@ from numpy.typing import NDArray
 
 from congener.cores import cores
 from congener.encoders import Encoder
-from congener.errors import GalleryError, ImageError
-from congener.images import Exclusion, FoundImage, find_images, open_file, open_image
+from congener.errors import GalleryError, ImageError, UnreadableError
+from congener.images import Exclusion, FoundImage, find_images
+from congener.reading import read_file
 from congener.store import Changes, Row, Store
+from congener.workers import SECONDS, Workers
 
 Progress = Callable[[int, int], None]
 """Called with the number of files done and the number to do."""
 
 COMMIT_SECONDS = 1.0
 """What an interruption loses at most, in seconds of work."""
+
+DECODE_SECONDS = SECONDS
+"""What one picture may take to be read and decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ class Reading:
     feature: NDArray[np.float32] | None = None
     """(d,), or None where the same content is in the gallery already."""
     problem: str | None = None
+    unreadable: bool = False
+    """Whether that is for want of access: what the file holds is unknown."""
 
 
 def update_store(
@@ -111,10 +118,11 @@ def update_store(
         store.set("exclude", list(exclude))
     found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
     update = _Update(store, found)
-    for number, reading in enumerate(read_all(folder, update.to_read, encoder, update.slots), 1):
-        update.take(reading)
-        if progress:
-            progress(number, len(update.to_read))
+    with closing(read_all(folder, update.to_read, encoder, update.slots)) as readings:
+        for number, reading in enumerate(readings, 1):
+            update.take(reading)
+            if progress:
+                progress(number, len(update.to_read))
     update.finish(Exclusion(exclude), prune)
     return update.report(time.perf_counter() - started, encoder)
 
@@ -124,25 +132,37 @@ def read_all(
     images: Sequence[FoundImage],
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
-) -> Iterator[Reading]:
-    """Yield what became of each file, in order, from as many threads as there are cores.
+) -> Generator[Reading]:
+    """Yield what became of each file, in order, from as many threads and processes as there are cores.
 
     slots: content -> slot and checksum, of contents that need no encoding; may grow meanwhile.
     """
     if not images:
         return
     rest = iter(images)
+    workers = Workers(cores(), DECODE_SECONDS)
     with ThreadPoolExecutor(cores(), "congener") as pool:
-        pending: deque[Future[list[Reading]]] = deque()
         try:
+            _start(workers, images, encoder)
+            pending: deque[Future[list[Reading]]] = deque()
             while True:
                 while len(pending) <= 2 * cores() and (batch := list(islice(rest, encoder.batch))):
-                    pending.append(pool.submit(read_batch, folder, batch, encoder, slots))
+                    pending.append(pool.submit(read_batch, folder, batch, encoder, slots, workers))
                 if not pending:
                     return
                 yield from pending.popleft().result()
         finally:
+            workers.close()  # first: what is being decoded ends now
             pool.shutdown(cancel_futures=True)
+
+
+def _start(workers: Workers, images: Sequence[FoundImage], encoder: Encoder) -> None:
+    """Start the processes that will be needed, and load the network meanwhile."""
+    readable = sum(not image.problem for image in images)
+    if readable:
+        workers.start(1)
+        workers.start(-(-readable // encoder.batch))
+        encoder.load()
 
 
 def read_batch(
@@ -150,13 +170,14 @@ def read_batch(
     images: Sequence[FoundImage],
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
+    workers: Workers,
 ) -> list[Reading]:
     """Read, hash, decode and encode a few files."""
     readings: list[Reading] = []
     pixels: list[NDArray[np.uint8]] = []
     positions: list[int] = []
     for image in images:
-        reading, square = read_file(folder, image, encoder, slots)
+        reading, square = read(folder, image, encoder, slots, workers)
         if square is not None:
             positions.append(len(readings))
             pixels.append(square)
@@ -176,29 +197,24 @@ def encode(encoder: Encoder, pixels: list[NDArray[np.uint8]]) -> NDArray[np.floa
     return encoder.encode(np.stack(pixels)).pooled
 
 
-def read_file(
+def read(
     folder: Path,
     image: FoundImage,
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
+    workers: Workers,
 ) -> tuple[Reading, NDArray[np.uint8] | None]:
-    """Read a file; return its pixels too, unless its content is known."""
+    """Have a file read; return its pixels too, unless its content is known."""
     if image.problem:
-        return Reading(image, problem=image.problem), None
+        return Reading(image, problem=image.problem, unreadable=image.unreadable), None
+    path = os.path.abspath(folder / image.path)  # the process may have started in another folder
+    status = image.size, image.mtime_ns
     try:
-        with open_file(folder / image.path) as file:
-            content = hashlib.file_digest(file, "sha256").digest()
-            if content in slots:
-                return Reading(image, content), None
-            file.seek(0)
-            pixels = encoder.preprocess(open_image(file, encoder.resized_side))
-            status = os.fstat(file.fileno())
+        content, pixels = workers.call(
+            read_file, path, status, encoder.resized_side, encoder.preprocessing, answer=slots.__contains__
+        )
     except ImageError as error:
-        return Reading(image, problem=str(error)), None
-    except OSError as error:
-        return Reading(image, problem=f"can't be read: {error.strerror}"), None
-    if (status.st_size, status.st_mtime_ns) != (image.size, image.mtime_ns):
-        return Reading(image, problem="changed while it was read: run again"), None
+        return Reading(image, problem=str(error), unreadable=isinstance(error, UnreadableError)), None
     return Reading(image, content), pixels
 
 
@@ -250,7 +266,7 @@ class _Update:
         row = self._rows.get(image.path)
         if reading.problem:
             self._skipped.append(Skipped(image.path, reading.problem))
-            if row:  # what was indexed is no longer there
+            if row and not reading.unreadable:  # what was indexed is no longer there
                 changes.delete([row.id])
             return
         known = self.slots.get(reading.content)

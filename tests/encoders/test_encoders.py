@@ -1,5 +1,8 @@
+import pickle
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from congener import load_encoder
@@ -48,3 +51,18 @@ def test_the_middle_of_the_picture_is_what_counts() -> None:
     picture.paste("black", (144, 16, 368, 240))  # the central square of 224
     inner = encoder.preprocess(picture)
     assert (inner[4:-4, 4:-4] < 2).all()
+
+
+def test_preprocessing_travels_without_the_network(loaded: Encoder) -> None:
+    picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (60, 90, 3), np.uint8))
+    sent = pickle.dumps(loaded.preprocessing)
+    assert len(sent) < 1000
+    assert (pickle.loads(sent)(picture) == loaded.preprocess(picture)).all()
+
+
+def test_an_encoder_that_would_be_preprocessed_otherwise_by_an_update_is_refused() -> None:
+    with pytest.raises(TypeError, match="Own overrides preprocess: override the property preprocessing"):
+
+        class Own(Encoder):
+            def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:  # type: ignore[misc]
+                return np.asarray(image)

@@ -1,8 +1,9 @@
-"""Encoder: pixels -> features. Whoever adds a network writes `encode`, and `preprocess` if it differs."""
+"""Encoder: pixels -> features. Whoever adds a network writes `encode`, and `preprocessing` if it differs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,31 @@ class Features:
     logits: NDArray[np.float32] | None
 
 
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize the short side with an antialiased bicubic, cut the central square.
+
+    Both in one step: only the central square is resampled, so an extreme shape costs no memory.
+    """
+
+    input_side: int
+    """Of the square that is cut, in pixels."""
+    resized_side: int
+    """Of the whole picture's short side, in pixels."""
+
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        """image: RGB, any size. Returns (side, side, 3)."""
+        side = min(image.size) * self.input_side / self.resized_side
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        square = image.resize(
+            (self.input_side, self.input_side),
+            Image.Resampling.BICUBIC,
+            box=(left, top, left + side, top + side),
+            reducing_gap=3.0,
+        )
+        return np.asarray(square)
+
+
 class Encoder(ABC):
     """A network with its own preprocessing. Safe to call from several threads."""
 
@@ -60,22 +86,27 @@ class Encoder(ABC):
         """Images to encode at once, where there are many: few, so that a core's cache holds what they need."""
         return 4
 
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Resize the short side with an antialiased bicubic, cut the central square.
+    @property
+    def preprocessing(self) -> Callable[[Image.Image], NDArray[np.uint8]]:
+        """RGB picture of any size -> (side, side, 3), as the network wants it.
 
-        Both in one step: only the central square is resampled, so an extreme shape costs no memory.
-
-        image: RGB, any size. Returns (side, side, 3).
+        It runs in other processes, without the network: an object that can be pickled, of a module that can be
+        imported.
         """
-        side = min(image.size) * self.input_side / self.resized_side
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        square = image.resize(
-            (self.input_side, self.input_side),
-            Image.Resampling.BICUBIC,
-            box=(left, top, left + side, top + side),
-            reducing_gap=3.0,
-        )
-        return np.asarray(square)
+        return Preprocessing(self.input_side, self.resized_side)
+
+    @final
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return what `preprocessing` makes of a picture."""
+        return self.preprocessing(image)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "preprocess" in vars(cls):  # an update would never call it
+            raise TypeError(f"{cls.__name__} overrides preprocess: override the property preprocessing")
+
+    def load(self) -> None:  # noqa: B027  # most have nothing to load
+        """Load now what the first `encode` would."""
 
     def logits(self, pooled: NDArray[np.floating]) -> NDArray[np.float32] | None:
         """Return the class logits (n, classes) that follow from pooled features (n, d); None without classes."""

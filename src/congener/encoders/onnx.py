@@ -57,6 +57,10 @@ class OnnxEncoder(Encoder):
                 self._made = ort.InferenceSession(self._model(), options, self._providers)
             return self._made
 
+    def load(self) -> None:
+        """See `Encoder.load`."""
+        _ = self._session
+
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         """pixels: (n, side, side, 3) RGB."""
         pooled, logits = self._session.run(["pooled", "logits"], {"pixels": pixels})

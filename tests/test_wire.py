@@ -1,0 +1,121 @@
+import json
+import pickle
+import struct
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+
+from congener import wire
+
+
+def there_and_back(value: Any) -> Any:
+    stream = BytesIO()
+    wire.write(stream, wire.message(value))
+    wire.write(stream, wire.message("the next"))
+    stream.seek(0)
+    came = wire.read(stream)
+    assert wire.read(stream) == "the next"
+    return came
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        7,
+        -(10**30),
+        0.1,
+        float("inf"),
+        "Käfer \udcff",
+        b"\0\xff",
+        b"",
+        [],
+        (),
+        {},
+        [1, (2, {"a": b"b", 3: None})],
+    ],
+)
+def test_plain_values_come_as_they_went(value: Any) -> None:
+    came = there_and_back(value)
+    assert came == value
+    assert type(came) is type(value)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", ">f4", "bool"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)])
+def test_arrays_keep_shape_and_kind(shape: tuple[int, ...], dtype: str) -> None:
+    value = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    came = there_and_back((value, value.T))
+    for back, sent in zip(came, (value, value.T), strict=True):
+        assert back.dtype == sent.dtype
+        assert back.shape == sent.shape
+        assert (back == sent).all()
+        assert back.flags.writeable
+
+
+def test_scalars_of_arrays_are_numbers() -> None:
+    assert there_and_back((np.float32(0.5), np.int64(3))) == (0.5, 3)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, np.array([object()]), np.array(["a"]), [1j]])
+def test_other_values_are_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="no plain value"):
+        wire.message(value)
+
+
+def framed(header: Any, *blocks: bytes) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + b"".join(blocks)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        struct.pack("<Q", 1 << 60),
+        framed(b"\x80not JSON"),
+        framed(pickle.dumps(print)),
+        framed(b"[" * 100_000),
+        framed(7),
+        framed([1, [1 << 62]]),
+        framed([1, [-1]]),
+        framed([1, ["8"]]),
+        framed([{"bytes": 1}, [0]]),
+        framed([{"object": 1}, []]),
+        framed([{"array": [0, "|O8", [1]]}, [8]], b"\0" * 8),
+        framed([{"array": [0, "<f8", [2]]}, [8]], b"\0" * 8),
+        framed([{"array": [0, "<f8", [-1]]}, [8]], b"\0" * 8),
+        framed([{"array": [0, "<f7", [1]]}, [7]], b"\0" * 7),
+        framed([{"array": [0, "|u1", [1 << 70, 0]]}, [0]]),
+        framed([{"dict": [[[], 1]]}, []]),
+        framed([{"dict": [1]}, []]),
+    ],
+)
+def test_what_is_no_message_is_an_error(data: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.read(BytesIO(data))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 4, framed([{"bytes": 0}, [9]], b"short")])
+def test_the_end_of_the_stream_is_told_apart(data: bytes) -> None:
+    with pytest.raises(EOFError):
+        wire.read(BytesIO(data))
+
+
+def test_frames_of_bytes() -> None:
+    stream = BytesIO()
+    wire.write_frame(stream, b"one")
+    wire.write_frame(stream, b"")
+    stream.seek(0)
+    assert (wire.read_frame(stream), wire.read_frame(stream)) == (b"one", b"")
+    with pytest.raises(EOFError):
+        wire.read_frame(stream)
+
+
+@pytest.mark.parametrize(
+    "told", [7, "text", ["ValueError"], ["exec", ["1"], ""], ["ValueError", 7, ""], ["ValueError", [], 7]]
+)
+def test_what_tells_of_no_error_is_an_error_too(told: Any) -> None:
+    assert type(wire.error_of(told)) is RuntimeError
