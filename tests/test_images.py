@@ -1,17 +1,32 @@
+import errno
 import os
 import struct
 import threading
+import warnings
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL import Image, ImageChops, ImageCms, ImageFile, ImageStat
+from PIL.PngImagePlugin import PngInfo
 
+from congener import limits
 from congener.errors import ImageError
-from congener.images import PIXEL_LIMIT, SUFFIXES, FoundImage, find_images, from_array, from_picture, open_image
+from congener.images import (
+    PIXEL_LIMIT,
+    SUFFIXES,
+    FoundImage,
+    find_images,
+    from_array,
+    from_picture,
+    open_image,
+    size_of,
+)
+from congener.rgb import to_rgb
 
 from .conftest import plain, write
 
@@ -394,3 +409,145 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     thread.start()
     thread.join(10)
     assert "pipe" in str(caught)
+
+
+def test_a_path_of_too_many_links_is_no_broken_link(tmp_path: Path) -> None:
+    (tmp_path / "round.gif").symlink_to(tmp_path / "round.gif")
+    (tmp_path / "gone.gif").symlink_to(tmp_path / "nowhere")
+    assert problems(tmp_path) == {"round.gif": "a loop of links", "gone.gif": "broken link"}
+
+
+# what a host may have set
+
+
+@pytest.mark.parametrize("source", ["open_image", "size_of"])
+def test_errors_made_of_warnings_change_nothing(source: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sound = exif.tobytes()
+    odd = sound[:-4] + struct.pack(">I", 0) + b"\0" * 4  # a tag that Pillow warns of, beside the orientation
+    odd = odd.replace(b"\x00\x01\x01\x12", b"\x00\x02\x01\x0f\x00\x02\x00\x00\xff\xff\x00\x00\xff\xff\x01\x12", 1)
+    picture = encoded(plain("red", (40, 20)), "JPEG", exif=odd)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = open_image(picture).size
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (open_image(picture).size if source == "open_image" else size_of(picture)) == expected == (20, 40)
+
+
+def test_a_truncated_picture_is_refused_though_the_host_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
+    for format in ("JPEG", "PNG"):
+        whole = encoded(scene(), format)
+        with pytest.raises(ImageError, match=r"truncated|broken"):
+            open_image(whole[: len(whole) // 2])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_pillows_globals_are_given_back_when_several_threads_decode() -> None:
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    whole = encoded(scene(), "PNG")
+    sources = [whole, whole[:500], b"none"] * 20
+
+    def attempt(source: bytes) -> None:
+        with suppress(ImageError):
+            open_image(source)
+
+    threads = [threading.Thread(target=attempt, args=(source,)) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+
+
+# memory and time, whatever the header says
+
+
+def test_a_png_with_huge_metadata_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = PngInfo()
+    info.add_text("notes", "x" * 3_000_000, zip=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert open_image(encoded(plain("red", (40, 20)), "PNG", pnginfo=info, exif=exif)).size == (20, 40)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16", "I", "F"])
+def test_shrinking_by_tiles_looks_like_shrinking_the_whole(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("congener.rgb._TILE", 100)
+    grey = np.asarray(scene((437, 301)).convert("L"))
+    deep = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+    if mode in deep:
+        image = Image.fromarray(grey.astype(deep[mode]) * deep[mode](257))
+    else:
+        image = scene((437, 301)).convert(mode)
+        if mode.endswith("A"):
+            image.putalpha(Image.fromarray(grey))
+    whole = to_rgb(image)
+    assert whole.size == (437, 301)
+    small = to_rgb(image, 7)
+    assert small.size == (63, 43)
+    assert np.asarray(small) == pytest.approx(np.asarray(whole.reduce(7)), abs=1)
+
+
+def test_what_is_no_number_is_black_and_leaves_the_rest_its_shades() -> None:
+    ramp = np.linspace(-5, 5, 256, dtype=np.float32)[None].repeat(4, axis=0)
+    ramp[1] = np.nan
+    ramp[2] = np.inf
+    ramp[3] = -np.inf
+    values = np.asarray(open_image(encoded(Image.fromarray(ramp), "TIFF")))[:, :, 0]
+    assert values[0] == pytest.approx(np.arange(256), abs=1)
+    assert values[1:, 0].tolist() == [0, 255, 0]
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = encoded(scene(), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    many = whole[:-2] + last * 90 + whole[-2:]
+    assert open_image(many).size == (300, 200)
+    monkeypatch.setattr("congener.limits._SCAN_PIXELS", 50 * 300 * 200)
+    assert open_image(whole).size == (300, 200)
+    with pytest.raises(ImageError, match="scans or more of 300 × 200 pixels"):
+        open_image(many)
+    assert open_image(whole + bytes(2**20) + last * 90).size == (300, 200)  # behind the picture's end
+
+
+def test_a_webp_of_a_vast_canvas_is_refused_before_its_decoder_takes_room() -> None:
+    canvas = (99_999).to_bytes(3, "little") * 2
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + canvas + encoded(scene(), "WEBP")[12:]
+    with pytest.raises(ImageError, match="100000 × 100000 pixels: over the limit of 100 million for WEBP"):
+        open_image(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+def test_formats_that_cost_more_have_lower_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(limits._LIMITS, "WEBP", 5000)
+    with pytest.raises(ImageError, match=r"300 × 200 pixels: over the limit of .* for WEBP"):
+        open_image(encoded(scene(), "WEBP"))
+    assert open_image(encoded(scene(), "PNG")).size == (300, 200)
+
+
+def test_what_precedes_the_pixels_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_HEADER_BYTES", 100_000)
+    picture = encoded(scene(), "JPEG", comment=b"c" * 60_000)
+    assert open_image(picture).size == (300, 200)
+    with pytest.raises(ImageError, match="before the pixels"):
+        open_image(b"\xff\xd8" + picture[2 : picture.index(b"\xff\xdb")] * 2 + picture[2:])
+    with pytest.raises(ImageError, match="before the pixels"):  # read as a whole
+        open_image(encoded(scene(), "WEBP") + bytes(200_000))
+
+
+def test_a_tiff_that_lacks_rows_is_refused() -> None:
+    whole = encoded(Image.new("L", (8, 8)), "TIFF")
+    at = whole.index(struct.pack("<HHI", 257, 4, 1)) + 8
+    with pytest.raises(ImageError, match="8 of its 5000 rows"):
+        open_image(whole[:at] + struct.pack("<I", 5000) + whole[at + 4 :])
+
+
+def test_a_fault_of_the_disk_is_not_called_damage() -> None:
+    class Failing(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(ImageError, match="can't be read: Input/output error"):
+        open_image(Failing())
