@@ -332,3 +332,28 @@ def test_a_report_is_plain_values() -> None:
     values = report.as_dict()
     assert set(values) == {"images", "labels", "share", "strength", "before", "after", "kept"}
     assert {type(value) for value in values.values()} <= {int, float, bool}
+
+
+# --- the parts that an embedding is the sum of
+
+
+@pytest.mark.parametrize("share", [0.0, 2.0])
+def test_parts_sum_to_the_embedding(share: float) -> None:
+    data = random(30, 6, 4, 3)
+    ridge = data.ridge(share)
+    adaptation = ridge.adaptation(0.1)
+    maps = noise(5, 6, 2, 3, seed=9)
+    parts, classes = adaptation.parts(maps, data.logits[:5])
+    assert parts.shape == (5, 2, 3, adaptation.dimension)
+    expected = adaptation.embed(maps.mean(axis=(2, 3)), data.logits[:5])
+    assert parts.sum(axis=(1, 2)) + classes == pytest.approx(expected, abs=1e-5)
+    assert bool(np.abs(classes).max() > 0.01) == bool(share)
+
+
+def test_the_offset_is_shared_by_all_positions() -> None:
+    inputs = Inputs(np.zeros(2, np.float32), np.empty(0, np.int64), 0.0)
+    adaptation = Adaptation(inputs, np.array([0.2, 0.4], np.float32), np.eye(2, dtype=np.float32))
+    parts, _ = adaptation.parts(np.array([[[[0, 2]], [[0, 0]]]], np.float32), None)
+    whole = np.array([1 - 0.2, -0.4])  # the pooled feature at unit length is (1, 0)
+    expected = np.array([[-0.1, -0.2], [0.9, -0.2]]) / np.linalg.norm(whole)
+    assert parts[0, 0] == pytest.approx(expected, abs=1e-6)

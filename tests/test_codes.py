@@ -288,3 +288,52 @@ def test_leading_directions_have_fixed_signs() -> None:
     found = codes.leading_directions(decaying(100, 60), 10)
     assert (found[np.abs(found).argmax(axis=0), np.arange(10)] > 0).all()
     assert codes.leading_directions(-decaying(100, 60), 10) == pytest.approx(found, abs=1e-6)
+
+
+# --- the parts that an embedding is the sum of
+
+
+def test_positions_sum_to_the_pooled_feature_at_unit_length() -> None:
+    maps = noise(3, 5, 2, 4)
+    parts = codes.positions(maps)
+    assert parts.shape == (3, 2, 4, 5)
+    assert parts.sum(axis=(1, 2)) == pytest.approx(codes.pooled(maps.mean(axis=(2, 3))), abs=1e-6)
+    by_hand = codes.positions(np.array([[[[3, 0]], [[0, 4]]]], np.float32))
+    assert by_hand == pytest.approx(np.array([[[[0.6, 0], [0, 0.8]]]]))
+
+
+def test_of_a_mean_each_position_bears_an_equal_share() -> None:
+    maps, mean = noise(2, 3, 2, 2), np.array([0.1, 0.2, -0.3], np.float32)
+    parts = codes.positions(maps, mean)
+    centred = codes.unit(codes.pooled(maps.mean(axis=(2, 3))) - mean)
+    assert parts.sum(axis=(1, 2)) == pytest.approx(centred, abs=1e-6)
+    bare = codes.positions(maps) - mean / 4
+    assert codes.unit(parts) == pytest.approx(codes.unit(bare), abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [20, 400], ids=["not projected", "projected"])
+@pytest.mark.parametrize("classes", [0, 7])
+def test_the_parts_of_a_blend_sum_to_its_embeddings(n: int, classes: int) -> None:
+    features, logits = decaying(n, 300), sure(kinds(n, 7), 7) if classes else None
+    blend = Blend.fit(features, logits)
+    assert blend.projection.shape[1] == (256 if n == 400 else 0)
+    maps = features[:5, :, None, None] * (1 + noise(5, 300, 3, 3) / 2)
+    some = None if logits is None else logits[:5]
+    parts, of_classes = blend.parts(maps, some)
+    assert parts.shape == (5, 3, 3, blend.dimension)
+    expected = blend.embed(maps.mean(axis=(2, 3)), some)
+    assert parts.sum(axis=(1, 2)) + of_classes == pytest.approx(expected, abs=1e-5)
+    assert bool(np.abs(of_classes).max() > 0.01) == bool(classes)
+
+
+def test_without_a_projection_the_parts_lie_beside_each_other() -> None:
+    maps, logits = noise(2, 4, 3, 3), noise(2, 3)
+    blend = Blend(noise(4), 2.0, np.empty((7, 0), np.float32))
+    parts, classes = blend.parts(maps, logits)
+    assert not parts[..., 4:].any()
+    assert not classes[:, :4].any()
+
+
+def test_a_map_of_zeros_has_parts_without_a_nan() -> None:
+    parts, _ = Blend(np.zeros(4, np.float32), 0.0, np.empty((4, 0), np.float32)).parts(np.zeros((1, 4, 2, 2)), None)
+    assert not parts.any()

@@ -124,3 +124,17 @@ def test_what_was_learned_is_learned_anew_with_the_gallery(cabinet: Path, tmp_pa
         assert gallery.search(query, 3)[0].score == pytest.approx(
             gallery.search(query, 3, adapted=False)[0].score, abs=1e-6
         )
+
+
+def test_the_parts_of_a_space_sum_to_its_embeddings(tmp_path: Path, encoder: MeanColour) -> None:
+    many(tmp_path, 12)
+    with Gallery(tmp_path, encoder=encoder) as gallery:
+        gallery.update()
+        gallery.adapt(force=True)
+        fitted = gallery.fit
+    assert fitted is not None
+    maps = np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float32)
+    for space in fitted.spaces:
+        parts, classes = fitted.parts(space, maps, None)
+        embeddings = fitted.embed(space, maps.mean(axis=(2, 3)), None)
+        assert parts.sum(axis=(1, 2)) + classes == pytest.approx(embeddings, abs=1e-5)

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.codes import Array, leading_directions, probabilities, unit
+from congener.codes import Array, leading_directions, positions, probabilities, scaled, unit
 from congener.errors import CongenerError
 from congener.metrics import paired_difference, r_precision
 
@@ -98,6 +98,18 @@ class Adaptation:
     def embed(self, features: NDArray[np.floating], logits: Array | None) -> Array:
         """Return embeddings (n, m) of pooled features (n, d) and logits (n, c)."""
         return unit((self.inputs(features, logits) - self.offset) @ self.weights)
+
+    def parts(self, maps: NDArray[np.floating], logits: Array | None) -> tuple[Array, Array]:
+        """Return what embeddings are the sum of: a part of each position (n, h, w, m), and one of the classes (n, m).
+
+        maps (n, d, h, w), whose mean over positions is the pooled feature; logits (n, c). Of the offset, each position
+        bears an equal share of what belongs to the pooled feature.
+        """
+        parts = positions(maps, self.inputs.mean)
+        width = parts.shape[-1]
+        parts -= self.offset[:width] / np.float32(parts.shape[1] * parts.shape[2])
+        classes: Array = self.inputs(maps.mean(axis=(2, 3)), logits)[:, width:] - self.offset[width:]
+        return scaled(parts @ self.weights[:width], classes @ self.weights[width:])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that was fitted, to be kept."""

@@ -49,6 +49,34 @@ def pooled(features: NDArray[np.floating]) -> Array:
     return unit(features)
 
 
+def positions(maps: NDArray[np.floating], mean: Array | None = None) -> Array:
+    """Return what each position of the maps (n, d, h, w) adds to the pooled features at unit length: (n, h, w, d).
+
+    mean (d,): taken off the whole, an equal share at each position; what is left has unit length again.
+    """
+    parts: Array = np.moveaxis(np.asarray(maps, np.float32), 1, -1)
+    parts = parts / _length(parts)
+    if mean is None:
+        return parts
+    parts -= mean / np.float32(parts.shape[1] * parts.shape[2])
+    centred: Array = parts / _length(parts)
+    return centred
+
+
+def _length(parts: Array, rest: Array | None = None) -> Array:
+    """Return the lengths (n, 1, 1, 1) of the sums over positions of parts (n, h, w, d), each with its rest (n, d)."""
+    whole = parts.sum(axis=(1, 2), dtype=np.float64)
+    lengths = np.linalg.norm(whole if rest is None else whole + rest, axis=-1)
+    result: Array = np.maximum(lengths, np.finfo(np.float32).tiny).astype(np.float32)[:, None, None, None]
+    return result
+
+
+def scaled(parts: Array, rest: Array) -> tuple[Array, Array]:
+    """Return parts (n, h, w, m) and a rest (n, m) at that scale at which their sum has unit length."""
+    length = _length(parts, rest)
+    return parts / length, rest / length[:, 0, 0]
+
+
 def probabilities(logits: Array) -> Array:
     """Return the softmax of the logits (n, c)."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -119,6 +147,20 @@ class Blend:
         centred = unit(unit(features) - self.mean)
         blended = _join(centred, None if logits is None else probabilities(logits), self.weight)
         return unit(blended @ self.projection) if self.projection.shape[1] else blended
+
+    def parts(self, maps: NDArray[np.floating], logits: Array | None) -> tuple[Array, Array]:
+        """Return what embeddings are the sum of: a part of each position (n, h, w, m), and one of the classes (n, m).
+
+        maps (n, d, h, w), whose mean over positions is the pooled feature; logits (n, c).
+        """
+        parts = positions(maps, self.mean)
+        chances = np.empty((len(maps), 0), np.float32) if logits is None else probabilities(logits)
+        classes: Array = np.float32(self.weight**0.5) * chances
+        width = parts.shape[-1]
+        if self.projection.shape[1]:
+            return scaled(parts @ self.projection[:width], classes @ self.projection[width:])
+        beside = [(0, 0), (0, 0), (0, 0), (0, classes.shape[1])]
+        return scaled(np.pad(parts, beside), np.pad(classes, [(0, 0), (width, 0)]))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that was fitted, to be kept."""

@@ -54,6 +54,13 @@ class Fit:
         assert self.adaptation is not None
         return self.adaptation.embed(features, logits)
 
+    def parts(self, space: str, maps: NDArray[np.floating], logits: Array | None) -> tuple[Array, Array]:
+        """Return what `embed` is the sum of, position by position: see `Blend.parts`, `Adaptation.parts`."""
+        if space == BLEND:
+            return self.blend.parts(maps, logits)
+        assert self.adaptation is not None
+        return self.adaptation.parts(maps, logits)
+
     @property
     def columns(self) -> dict[str, int]:
         """What `embed_all` makes, and its columns."""

@@ -14,14 +14,14 @@ from congener.results import Results
 COLUMNS = 4
 
 _TILE = 240  # side of the square that a picture is fitted into, pixels
-_GAP = 22
-_MARGIN = 36
+GAP = 22
+MARGIN = 36
 _FRAME = 5
 _CAPTION = 52
-_PAPER = "#faf8f4"
-_MAT = "#efebe3"
-_INK = "#26231f"
-_FAINT = "#7d766b"
+PAPER = "#faf8f4"
+MAT = "#efebe3"
+INK = "#26231f"
+FAINT = "#7d766b"
 _TARGET = "#26231f"
 _UNLABELLED = "#b9b2a6"
 # Okabe and Ito's eight colours, which colour-blind people can tell apart, slightly muted, then four more
@@ -43,9 +43,9 @@ def draw_sheet(results: Results, target: Image.Image, *, similarity: bool = True
     similarity: leave it out where the scores aren't calibrated.
     """
     rows = -(-(len(results) + 1) // COLUMNS)
-    width = 2 * _MARGIN + COLUMNS * _TILE + (COLUMNS - 1) * _GAP
-    height = 2 * _MARGIN + rows * (_TILE + _CAPTION) + (rows - 1) * _GAP
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    width = 2 * MARGIN + COLUMNS * _TILE + (COLUMNS - 1) * GAP
+    height = 2 * MARGIN + rows * (_TILE + _CAPTION) + (rows - 1) * GAP
+    sheet = Image.new("RGB", (width, height), PAPER)
     colours = label_colours(hit.label for hit in results)
     for position, hit in enumerate(results):
         name = hit.label_name or Path(hit.path).name
@@ -85,20 +85,20 @@ def _draw_tile(
     name: str,
 ) -> None:
     row, column = divmod(position, COLUMNS)
-    left = _MARGIN + column * (_TILE + _GAP)
-    top = _MARGIN + row * (_TILE + _CAPTION + _GAP)
+    left = MARGIN + column * (_TILE + GAP)
+    top = MARGIN + row * (_TILE + _CAPTION + GAP)
     draw = ImageDraw.Draw(sheet)
-    draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), _MAT, colour, _FRAME)
+    draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), MAT, colour, _FRAME)
     if picture:
         inner = _TILE - 2 * _FRAME
         picture = _fit(picture, inner)
         corner = ((inner - picture.width) // 2, (inner - picture.height) // 2)
         sheet.paste(picture, (left + _FRAME + corner[0], top + _FRAME + corner[1]))
     baseline = top + _TILE + 10
-    bold = _font(19)
+    bold = font(19)
     draw.text((left, baseline), rank, colour, bold, stroke_width=0.6, stroke_fill=colour)
-    draw.text((left + _TILE, baseline + 1), score, _FAINT, _font(16), anchor="ra")
-    draw.text((left, baseline + 25), *_shorten(draw, name, _TILE))
+    draw.text((left + _TILE, baseline + 1), score, FAINT, font(16), anchor="ra")
+    draw.text((left, baseline + 25), *shorten(draw, name, _TILE))
 
 
 def _fit(picture: Image.Image, side: int) -> Image.Image:
@@ -108,20 +108,21 @@ def _fit(picture: Image.Image, side: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _shorten(
+def shorten(
     draw: ImageDraw.ImageDraw, text: str, width: int
 ) -> tuple[str, str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
     """Return the text cut to the width, its colour and its font, as `ImageDraw.text` takes them."""
     text = "".join(char if char.isprintable() else "�" for char in text)
-    font = _font(15) if text.isascii() else _wide_font(15)
+    face = font(15) if text.isascii() else _wide_font(15)
     cut = len(text)
-    while cut and draw.textlength(shown := text[:cut] + "…" * (cut < len(text)), font) > width:
+    while cut and draw.textlength(shown := text[:cut] + "…" * (cut < len(text)), face) > width:
         cut -= 1
-    return shown if cut else "", _INK, font
+    return shown if cut else "", INK, face
 
 
 @lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font, Latin only, at a size in pixels."""
     return ImageFont.load_default(size)
 
 
@@ -132,4 +133,4 @@ def _wide_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
             return ImageFont.truetype(name, size)
         except OSError:
             continue
-    return _font(size)
+    return font(size)
