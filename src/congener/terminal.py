@@ -11,8 +11,9 @@ from congener.results import Results
 
 if TYPE_CHECKING:
     from congener.comparison import Comparison
+    from congener.duplicates import Duplicates
     from congener.evaluation import Report
-    from congener.update import UpdateReport
+    from congener.update import Skipped, UpdateReport
 
 _SHOWN_SKIPS = 20
 _SHOWN_WORST = 10
@@ -69,11 +70,15 @@ def print_report(report: "UpdateReport") -> None:
     )
     rate = f", {report.images_per_second:.0f} images indexed a second" if report.indexed else ""
     print(f"{report.images:,} images can be searched; {report.seconds:.2f} s in all{rate}")
-    shown = _SHOWN_SKIPS if sys.stderr.isatty() else len(report.skipped)
-    for skipped in report.skipped[:shown]:
+    _note_skipped(report.skipped)
+
+
+def _note_skipped(files: "Sequence[Skipped]") -> None:
+    shown = _SHOWN_SKIPS if sys.stderr.isatty() else len(files)
+    for skipped in files[:shown]:
         note(f"skipped {skipped.path}: {skipped.reason}")
-    if report.skipped[shown:]:
-        note(f"skipped {len(report.skipped) - shown} more: --json lists all")
+    if files[shown:]:
+        note(f"skipped {len(files) - shown} more: --json lists all")
 
 
 def missing_note(folder: Path, report: "UpdateReport") -> str:
@@ -157,6 +162,44 @@ def print_comparison(comparison: "Comparison") -> None:
             )
         rows.append(tuple(cells))
     _print_table(("", "mAP", *(f"precision@{k}" for k in reports[0].precision)), rows)
+
+
+def print_duplicates(duplicates: "Duplicates") -> None:
+    """Print each group's images, what is worth keeping first, then the counts; on stderr each file skipped."""
+    if duplicates.groups:
+        _print_table(
+            ("group", "kind", "bits", "size", "bytes", "path"),
+            [
+                (
+                    str(number),
+                    group.kind,
+                    str(member.distance),
+                    f"{member.width} × {member.height}",
+                    f"{member.bytes:,}",
+                    printable(member.path),
+                )
+                for number, group in enumerate(duplicates.groups, 1)
+                for member in group.images
+            ],
+        )
+    print(
+        f"{duplicates.images:,} images = {duplicates.distinct:,} distinct + {duplicates.copies:,} exact copies + "
+        f"{duplicates.near:,} near ones + {len(duplicates.skipped):,} skipped"
+    )
+    many = "group" if len(duplicates.groups) == 1 else "groups"
+    print(f"{len(duplicates.groups):,} {many}; {_readable(duplicates.bytes)} could be saved")
+    _note_skipped(duplicates.skipped)
+
+
+def _readable(size: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    if size < 1000:
+        return f"{size} bytes"
+    value, unit = next((size / factor, unit) for factor, unit in _UNITS if size >= factor)
+    return f"{value:,.1f} {unit}"
+
+
+_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

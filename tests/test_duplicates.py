@@ -1,0 +1,419 @@
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
+
+from congener import Gallery
+from congener.duplicates import BITS, DEFAULT, Duplicates, bits_apart, difference_hash, find_duplicates
+from congener.errors import CongenerError
+from congener.fit import BLEND
+from congener.images import open_image
+from congener.searcher import Lens
+from congener.store import Embedded
+
+from .conftest import MeanColour, plain, write
+
+Change = Callable[[Image.Image, Path], None]
+
+
+def _enhanced(kind: Callable[[Image.Image], ImageEnhance._Enhance], factor: float) -> Change:
+    return lambda image, path: kind(image).enhance(factor).save(path.with_suffix(".jpg"))
+
+
+def _quality(quality: int) -> Change:
+    return lambda image, path: image.save(path.with_suffix(".jpg"), quality=quality)
+
+
+def _scaled(share: float) -> Change:
+    def change(image: Image.Image, path: Path) -> None:
+        image.resize((int(image.width * share), int(image.height * share))).save(path.with_suffix(".jpg"), quality=90)
+
+    return change
+
+
+def _cropped(image: Image.Image, path: Path) -> None:
+    x, y = image.width / 100, image.height / 100
+    image.crop((round(x), round(y), round(99 * x), round(99 * y))).save(path.with_suffix(".jpg"), quality=90)
+
+
+def _marked(image: Image.Image, path: Path) -> None:
+    image = image.copy()
+    place = 0.95 * image.width, 0.95 * image.height
+    font = ImageFont.load_default(image.height / 16)
+    ImageDraw.Draw(image).text(place, "© Nobody", "white", font, anchor="rb")
+    image.save(path.with_suffix(".jpg"), quality=90)
+
+
+def _turned(image: Image.Image, path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise when shown
+    image.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".jpg"), quality=90, exif=exif)
+
+
+CHANGES: dict[str, Change] = {
+    "quality 75": _quality(75),
+    "quality 30": _quality(30),
+    "three quarters": _scaled(0.75),
+    "half": _scaled(0.5),
+    "PNG": lambda image, path: image.save(path.with_suffix(".png")),
+    "WebP": lambda image, path: image.save(path.with_suffix(".webp"), quality=80),
+    "cropped by 2 %": _cropped,
+    "brighter": _enhanced(ImageEnhance.Brightness, 1.1),
+    "darker": _enhanced(ImageEnhance.Brightness, 0.9),
+    "more contrast": _enhanced(ImageEnhance.Contrast, 1.1),
+    "less contrast": _enhanced(ImageEnhance.Contrast, 0.9),
+    "marked": _marked,
+    "turned": _turned,
+    "grey": lambda image, path: image.convert("L").save(path.with_suffix(".jpg"), quality=90),
+}
+
+
+def with_changed(originals: list[Path], folder: Path) -> set[frozenset[str]]:
+    """Copy pictures and add one of each change, each of another picture; return what belongs together."""
+    pairs = set()
+    for number, original in enumerate(originals):
+        copy = folder / original.parent.name / original.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(original, copy)
+        if number < len(CHANGES):
+            changed = folder / "changed" / f"{number}"
+            changed.parent.mkdir(exist_ok=True)
+            list(CHANGES.values())[number](open_image(original), changed)
+            (made,) = changed.parent.glob(f"{number}.*")
+            pairs.add(frozenset(path.relative_to(folder).as_posix() for path in (copy, made)))
+    return pairs
+
+
+def of(gallery: Gallery, threshold: int = DEFAULT) -> Duplicates:
+    """Return its duplicates after an update, with counts that add up."""
+    gallery.update()
+    return checked(find_duplicates(gallery, threshold))
+
+
+def checked(found: Duplicates) -> Duplicates:
+    spare = {kind: sum(len(g.images) - 1 for g in found.groups if g.kind == kind) for kind in ("copies", "near")}
+    assert spare == {"copies": found.copies, "near": found.near}
+    assert found.images == found.distinct + found.copies + found.near + len(found.skipped)
+    assert found.bytes == sum(member.bytes for group in found.groups for member in group.images[1:])
+    for group in found.groups:
+        limit = 0 if group.kind == "copies" else found.threshold
+        assert group.images[0].distance == 0
+        assert all(member.distance <= limit for member in group.images)
+    return found
+
+
+def paths(found: Duplicates) -> list[list[str]]:
+    return [[member.path for member in group.images] for group in found.groups]
+
+
+def cells(seed: int, side: int = 128) -> Image.Image:
+    """Return a picture of 16 × 16 random greys."""
+    grey = np.random.default_rng(seed).integers(60, 200, (16, 16), np.uint8)
+    return Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC).convert("RGB")
+
+
+def apart(a: Image.Image, b: Image.Image) -> int:
+    return int(bits_apart(difference_hash(a), difference_hash(b)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    return folder
+
+
+# exact copies
+
+
+def test_files_of_equal_content_are_copies(colours: Path, encoder: MeanColour) -> None:
+    shutil.copy(colours / "warm/red.png", colours / "warm/red (1).png")
+    shutil.copy(colours / "warm/red.png", colours / "cold/a-copy.png")
+    found = of(Gallery(colours, encoder=encoder))
+    assert paths(found) == [["warm/red.png", "cold/a-copy.png", "warm/red (1).png"]]  # the shortest path first
+    (group,) = found.groups
+    assert group.kind == "copies"
+    assert (found.images, found.distinct, found.copies, found.near, found.skipped) == (7, 5, 2, 0, ())
+    size = (colours / "warm/red.png").stat().st_size
+    assert {(m.bytes, m.width, m.height, m.distance) for m in group.images} == {(size, 12, 12, 0)}
+    assert [member.label for member in group.images] == ["warm", "cold", "warm"]
+    assert found.bytes == group.bytes == 2 * size
+
+
+def test_a_thousand_identical_files_are_one_group_of_which_one_is_opened(
+    folder: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write(folder / "0000.png", "red")
+    for number in range(1, 1000):
+        shutil.copy(first, folder / f"{number:04}.png")
+    gallery = Gallery(folder, encoder=encoder)
+    gallery.update()
+    opened = []
+
+    def counted(source: Path, target: int) -> Image.Image:
+        opened.append(source)
+        return open_image(source, target)
+
+    monkeypatch.setattr("congener.duplicates.open_image", counted)
+    found = checked(find_duplicates(gallery))
+    assert paths(found) == [[f"{number:04}.png" for number in range(1000)]]
+    assert (found.copies, found.near, found.distinct) == (999, 0, 1)
+    assert len(opened) == 1
+
+
+# near copies
+
+
+def test_each_change_is_found_and_no_two_specimens_of_a_kind(cabinet: Path, tmp_path: Path) -> None:
+    originals = sorted(cabinet.rglob("*.jpg"))
+    pairs = with_changed(originals[::4] + originals[1::4] + originals[2::4], tmp_path / "some")
+    found = of(Gallery(tmp_path / "some"))
+    assert set(map(frozenset, paths(found))) == pairs
+    assert len(pairs) == found.near == len(CHANGES)
+
+
+def test_each_change_of_a_photo_is_found_and_no_two_photos_of_a_kind(photos: Path, tmp_path: Path) -> None:
+    originals = [path for kind in sorted(photos.glob("animals100/gallery/*"))[::5] for path in sorted(kind.iterdir())]
+    pairs = with_changed(originals[::4], tmp_path / "some")
+    assert set(map(frozenset, paths(of(Gallery(tmp_path / "some"))))) == pairs
+
+
+def test_a_mirrored_picture_is_another(folder: Path, encoder: MeanColour) -> None:
+    cells(1).save(folder / "one.png")
+    ImageOps.mirror(cells(1)).save(folder / "mirrored.png")
+    assert of(Gallery(folder, encoder=encoder)).groups == ()
+
+
+def test_pictures_in_other_colours_are_no_copies_but_grey_ones_are(folder: Path, encoder: MeanColour) -> None:
+    for name, colour in (("red", (130, 100, 100)), ("reddish", (132, 104, 102)), ("blue", (100, 100, 130))):
+        write(folder / f"{name}.png", colour)  # without gradients, so that the hashes are equal
+    gallery = Gallery(folder, encoder=encoder)
+    assert paths(of(gallery)) == [["red.png", "reddish.png"]]
+    (folder / "reddish.png").unlink()
+    plain((107, 107, 107), (20, 20)).save(folder / "grey.png")
+    assert paths(of(gallery)) == [["grey.png", "red.png", "blue.png"]]
+
+
+def test_pictures_with_unlike_features_are_not_even_opened(
+    folder: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    black = Image.new("L", (128, 128))
+    cells(1).save(folder / "grey.png")
+    Image.merge("RGB", [cells(1).getchannel("R"), black, black]).save(folder / "red.png")  # cosine .58
+    gallery = Gallery(folder, encoder=encoder)
+    assert paths(of(gallery)) == [["grey.png", "red.png"]]
+    monkeypatch.setattr("congener.duplicates.MIN_COSINE", 0.6)
+    monkeypatch.setattr("congener.duplicates.open_image", None)
+    assert find_duplicates(gallery).groups == ()
+
+
+def test_the_first_has_most_pixels_then_most_bytes(folder: Path, encoder: MeanColour) -> None:
+    cells(1).resize((64, 64)).save(folder / "a.png")
+    cells(1).save(folder / "b.jpg", quality=50)
+    cells(1).save(folder / "c.jpg", quality=95)
+    found = of(Gallery(folder, encoder=encoder))
+    assert paths(found) == [["c.jpg", "b.jpg", "a.png"]]
+    assert [(member.width, member.height) for member in found.groups[0].images] == [(128, 128), (128, 128), (64, 64)]
+
+
+def test_copies_count_once_among_near_copies(folder: Path, encoder: MeanColour) -> None:
+    cells(1).save(folder / "large.png")
+    cells(1).resize((64, 64)).save(folder / "small.png")
+    shutil.copy(folder / "small.png", folder / "small too.png")
+    found = of(Gallery(folder, encoder=encoder))
+    assert paths(found) == [["small.png", "small too.png"], ["large.png", "small.png"]]
+    assert [group.kind for group in found.groups] == ["copies", "near"]
+    assert (found.copies, found.near, found.distinct) == (1, 1, 1)
+
+
+def test_the_size_is_that_of_the_picture_as_shown(folder: Path, encoder: MeanColour) -> None:
+    wide = cells(1).resize((160, 128))
+    wide.save(folder / "wide.png")
+    _turned(wide, folder / "turned")
+    (group,) = of(Gallery(folder, encoder=encoder)).groups
+    assert [(member.width, member.height) for member in group.images] == [(160, 128)] * 2
+
+
+def test_chains_are_cut_at_the_threshold_from_the_first(folder: Path, encoder: MeanColour) -> None:
+    other = np.asarray(cells(2))
+    for name, until, side in (("a", 0, 160), ("b", 24, 144), ("c", 48, 128)):
+        picture = np.asarray(cells(1)).copy()
+        picture[:until] = other[:until]
+        Image.fromarray(picture).resize((side, side)).save(folder / f"{name}.png")
+    a, b, c = (open_image(folder / f"{name}.png") for name in "abc")
+    step = max(apart(a, b), apart(b, c))
+    assert step < apart(a, c)
+    gallery = Gallery(folder, encoder=encoder)
+    assert paths(of(gallery, step)) == [["a.png", "b.png"]]  # not c, which is near to b alone
+    assert paths(of(gallery, apart(a, c))) == [["a.png", "b.png", "c.png"]]
+    d = open_image(folder / "c.png")
+    d.resize((120, 120)).save(folder / "d.png")
+    assert paths(of(gallery, step)) == [["a.png", "b.png"], ["c.png", "d.png"]]
+
+
+def test_many_near_copies_are_one_group(folder: Path, encoder: MeanColour) -> None:
+    for side in range(100, 140):  # four times as many as are compared with each
+        cells(1).resize((side, side)).save(folder / f"{side}.png")
+    assert paths(of(Gallery(folder, encoder=encoder))) == [[f"{side}.png" for side in range(139, 99, -1)]]
+
+
+def test_the_order_of_indexing_changes_nothing(tmp_path: Path) -> None:
+    names = []
+    for seed in range(6):
+        names += [(seed, side) for side in (128, 96, 64)[: 1 + seed % 3]]
+    answers = []
+    for number, order in enumerate((names, names[::-1], names[1::2] + names[::2])):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        gallery = Gallery(folder, encoder=MeanColour())
+        for done, (seed, side) in enumerate(order):
+            cells(seed).resize((side, side)).save(folder / f"{seed}-{side}.png")
+            if done == 5:
+                gallery.update()
+        answers.append(paths(of(gallery)))
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0] == [[f"{seed}-{side}.png" for side in (128, 96, 64)[: 1 + seed % 3]] for seed in (1, 2, 4, 5)]
+
+
+def test_what_was_learned_from_labels_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pictures"
+    for label, seeds in (("odd", (1, 3, 5)), ("even", (2, 4, 6))):
+        (folder / label).mkdir(parents=True)
+        for seed in seeds:
+            cells(seed).save(folder / label / f"{seed}.png")
+            cells(seed, 100).save(folder / label / f"{seed}-small.png")
+    gallery = Gallery(folder, encoder=MeanColour())
+    before = paths(of(gallery))
+    gallery.adapt(force=True)
+    assert gallery.adapted
+    asked: list[str] = []
+
+    def vectors(lens: Lens) -> Embedded:
+        asked.append(lens.space)
+        return Gallery.vectors(gallery, lens)
+
+    monkeypatch.setattr(gallery, "vectors", vectors)
+    assert paths(checked(find_duplicates(gallery))) == before
+    assert asked == [BLEND]
+    assert len(before) == 6
+
+
+# thresholds
+
+
+def test_the_threshold_is_how_many_bits_may_differ(folder: Path, encoder: MeanColour) -> None:
+    cells(1).save(folder / "one.png")
+    cells(1).save(folder / "same pixels.bmp")
+    changed = cells(1)
+    changed.paste("white", (0, 0, 40, 16))
+    changed.save(folder / "z.png")
+    bits = apart(cells(1), changed)
+    assert 0 < bits < DEFAULT
+    gallery = Gallery(folder, encoder=encoder)
+    gallery.update()
+    pairs = {threshold: find_duplicates(gallery, threshold).near for threshold in (0, bits - 1, bits, DEFAULT)}
+    assert pairs == {0: 1, bits - 1: 1, bits: 2, DEFAULT: 2}
+    (group,) = find_duplicates(gallery, bits).groups
+    assert sorted(member.distance for member in group.images) == [0, 0, bits]
+
+
+@pytest.mark.parametrize("threshold", [-1, 257])
+def test_a_threshold_out_of_range_is_refused(colours: Path, encoder: MeanColour, threshold: int) -> None:
+    with pytest.raises(CongenerError, match=rf"from 0 to 256 of the hash's {BITS} bits, not {threshold}"):
+        find_duplicates(Gallery(colours, encoder=encoder), threshold)
+
+
+# files that are no longer what was indexed
+
+
+def test_files_gone_changed_or_damaged_are_reported(folder: Path, encoder: MeanColour) -> None:
+    for name in ("gone", "changed", "damaged", "one"):
+        cells(1).save(folder / f"{name}.png")
+    cells(1).resize((100, 100)).save(folder / "alone.png")
+    cells(2).save(folder / "b.png")
+    cells(2).resize((100, 100)).save(folder / "b small.png")
+    gallery = Gallery(folder, encoder=encoder)
+    assert of(gallery).copies == 3
+    (folder / "gone.png").unlink()
+    (folder / "b small.png").unlink()
+    cells(3).save(folder / "changed.png")
+    for name in ("damaged", "one"):  # as when a disk fails: of the content that is copied, none can be read
+        damage(folder / f"{name}.png")
+    found = checked(find_duplicates(gallery))
+    reasons = {each.path: each.reason for each in found.skipped}
+    assert list(reasons) == ["b small.png", "changed.png", "damaged.png", "gone.png", "one.png"]
+    assert "No such file" in reasons["gone.png"]
+    assert reasons["changed.png"] == "changed since it was indexed: run again"
+    assert "damaged image" in reasons["damaged.png"]
+    assert found.groups == ()
+    assert (found.images, found.distinct) == (7, 2)
+
+
+def damage(path: Path) -> None:
+    status = path.stat()
+    path.write_bytes(path.read_bytes()[:200].ljust(status.st_size, b"\0"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_another_copy_is_opened_where_the_first_can_not_be(folder: Path, encoder: MeanColour) -> None:
+    for name in ("a", "bb", "ccc"):
+        cells(1).save(folder / f"{name}.png")
+    gallery = Gallery(folder, encoder=encoder)
+    gallery.update()
+    damage(folder / "a.png")
+    found = checked(find_duplicates(gallery))
+    assert paths(found) == [["bb.png", "ccc.png"]]
+    assert [each.path for each in found.skipped] == ["a.png"]
+
+
+# small galleries, and what it looks like
+
+
+def test_an_empty_gallery_and_one_of_one_image_have_none(folder: Path, encoder: MeanColour) -> None:
+    gallery = Gallery(folder, encoder=encoder)
+    found = of(gallery)
+    assert (found.images, found.distinct, found.groups, found.skipped) == (0, 0, (), ())
+    cells(1).save(folder / "one.png")
+    assert (of(gallery).images, of(gallery).groups) == (1, ())
+    cells(1).save(folder / "one.bmp")
+    assert paths(of(gallery)) == [["one.bmp", "one.png"]]
+
+
+def test_progress_runs_over_what_is_compared_and_then_over_what_is_opened(folder: Path, encoder: MeanColour) -> None:
+    for seed in range(3):
+        cells(seed).save(folder / f"{seed}.png")
+    gallery = Gallery(folder, encoder=encoder)
+    gallery.update()
+    steps: list[tuple[int, int]] = []
+    find_duplicates(gallery, progress=lambda *step: steps.append(step))
+    assert steps == [(3, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_as_dict_has_plain_values(folder: Path, encoder: MeanColour) -> None:
+    cells(1).save(folder / "one.png")
+    cells(1).save(folder / "one.bmp")
+    fields = of(Gallery(folder, encoder=encoder)).as_dict()
+    assert fields.keys() == {
+        *("images", "distinct", "copies", "near", "bytes", "threshold", "groups", "skipped", "seconds"),
+    }
+    (group,) = fields["groups"]
+    assert group["kind"] == "near"
+    assert [member["path"] for member in group["images"]] == ["one.bmp", "one.png"]
+    assert group["images"][0].keys() == {"id", "path", "label", "bytes", "width", "height", "distance"}
+
+
+# the hash
+
+
+def test_the_hash_tells_rising_from_falling_in_both_directions() -> None:
+    flat, across = Image.new("RGB", (64, 64)), Image.linear_gradient("L").rotate(90)
+    assert np.unpackbits(difference_hash(flat)).sum() == 0
+    assert np.unpackbits(difference_hash(across))[: BITS // 2].all()
+    assert not np.unpackbits(difference_hash(across))[BITS // 2 :].any()
+    assert np.unpackbits(difference_hash(across.rotate(-90)))[BITS // 2 :].all()
+    assert apart(flat, across) == BITS // 2
+    assert bits_apart(np.zeros((2, 3, 64), np.uint8), np.full((3, 64), 255, np.uint8)).tolist() == [[BITS] * 3] * 2
