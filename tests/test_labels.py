@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from congener.errors import GalleryError
-from congener.labels import Labels, choose
+from congener.labels import ImageLabels, Labels, choose
 
 
 def test_the_label_is_the_parent_folder(tmp_path: Path) -> None:
@@ -57,3 +57,31 @@ def test_a_name_is_called_by_its_parts(tmp_path: Path) -> None:
     (tmp_path / "label_names.csv").write_text('label,name\nn1,"Tench, Tinca tinca"\n')
     assert Labels(tmp_path).calls("n1") == {"n1", "tench, tinca tinca", "tench", "tinca tinca"}
     assert Labels(tmp_path).calls("plain") == {"plain"}
+
+
+def test_every_image_has_its_label_by_number(tmp_path: Path) -> None:
+    paths = ["b/1.png", "loose.png", "a/1.png", "b/2.png", "c/1.png"]
+    table = ImageLabels.of(enumerate(paths, 10), Labels(tmp_path))
+    assert table.labels == ("a", "b", "c")
+    assert table.ids.tolist() == [10, 11, 12, 13, 14]
+    assert table.numbers.tolist() == [1, -1, 0, 1, 2]
+    assert table.counts() == {"a": 1, "b": 2, "c": 1}
+    assert table.having({"b", "c"}).tolist() == [10, 13, 14]
+    assert table.having({"z"}).tolist() == []
+
+
+def test_no_images_have_no_labels(tmp_path: Path) -> None:
+    table = ImageLabels.of([], Labels(tmp_path))
+    assert (table.labels, table.counts(), table.having({"a"}).tolist()) == ((), {}, [])
+
+
+def test_the_version_changes_with_any_table(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    versions = [Labels.version(folder)]
+    for table in (folder / "labels.csv", folder / "label_names.csv", tmp_path / "label_names.csv"):
+        table.write_text("path,label,name\n")
+        versions.append(Labels.version(folder))
+    (folder / "labels.csv").write_text("path,label,name\na,b,c\n")
+    versions.append(Labels.version(folder))
+    assert len(set(versions)) == 5

@@ -1,9 +1,12 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from congener import CongenerError, Gallery
+from congener.query import Prepared
 
 from .conftest import MeanColour, plain, write
 
@@ -94,3 +97,58 @@ def test_only_images_of_the_labels_are_searched(gallery: Gallery, tmp_path: Path
 def test_an_unknown_index_lists_the_valid_ones(gallery: Gallery) -> None:
     with pytest.raises(CongenerError, match=r"unknown index 'fast'; choose one of: exact, approximate"):
         gallery.search(plain("red"), index="fast")
+
+
+def test_what_it_should_be_like_too_stays_among_the_hits(gallery: Gallery) -> None:
+    ids = {hit.path: hit.id for hit in gallery.search(plain("red"), 24)}
+    red, yellow = ids["hue-00/0.png"], ids["hue-03/0.png"]
+    with_yellow = gallery.search(red, 23, like=[yellow])
+    assert {hit.id for hit in with_yellow} == set(ids.values()) - {red}
+    before = [hit.id for hit in gallery.search(red, 23)]
+    assert [hit.id for hit in with_yellow].index(yellow) < before.index(yellow)
+    assert [hit.score for hit in with_yellow] == pytest.approx(
+        [hit.score for hit in gallery.search([red, yellow], 24, include_self=True) if hit.id != red]
+    )
+
+
+def test_a_box_cuts_the_query_alone(gallery: Gallery) -> None:
+    picture = plain("blue", (100, 100))
+    picture.paste("red", (60, 20, 90, 50))
+    small = plain("red", (8, 8))  # the box lies outside of it
+    boxed = gallery.search(picture, 5, box=(60, 20, 30, 30), like=[small], unlike=[plain("cyan", (8, 8))])
+    assert labels(boxed)[0] == "hue-00"
+
+
+def test_what_was_prepared_elsewhere_is_the_same_question(gallery: Gallery) -> None:
+    picture = plain((200, 90, 10))
+    prepared = Prepared(gallery.encoder.preprocess(picture), "a picture")
+    asked = gallery.search(prepared, 24)
+    assert asked.query == "a picture"
+    assert [(hit.id, hit.score) for hit in asked] == [(hit.id, hit.score) for hit in gallery.search(picture, 24)]
+
+
+def test_an_image_that_was_prepared_is_no_hit_of_its_own(gallery: Gallery) -> None:
+    first = gallery.search(plain("red"), 1)[0]
+    with Image.open(first.file) as picture:
+        pixels = gallery.encoder.preprocess(picture.convert("RGB"))
+    assert first.id not in [hit.id for hit in gallery.search(Prepared(pixels, "red", first.id), 24)]
+    assert first.id in [hit.id for hit in gallery.search(Prepared(pixels, "red"), 24)]
+
+
+def test_what_is_kept_of_an_image_is_not_made_again(gallery: Gallery, encoder: MeanColour) -> None:
+    file = gallery.folder / "hue-00/0.png"
+    (first,) = gallery.search(plain("red"), 1)
+    before = encoder.encoded
+    by_path, by_id = gallery.search(file, 24), gallery.search(first.id, 24)
+    assert [(hit.id, hit.score) for hit in by_path] == [(hit.id, hit.score) for hit in by_id]
+    assert encoder.encoded == before
+    write(file, "blue")
+    os.utime(file, (1, 1))
+    assert gallery.search(file, 1)[0].label != "hue-00"
+    assert encoder.encoded == before + 1
+
+
+def test_an_unknown_id_is_said(gallery: Gallery) -> None:
+    for ask in ({}, {"like": [999]}, {"unlike": [999]}):
+        with pytest.raises(CongenerError, match=r"no image of .* has the id 999"):
+            gallery.search(999 if not ask else 1, **ask)  # type: ignore[arg-type]

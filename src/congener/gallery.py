@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -19,48 +19,15 @@ from congener.encoders import DEFAULT, Encoder, load_encoder
 from congener.errors import CongenerError, GalleryError
 from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
-from congener.labels import Labels
-from congener.query import Box, Query, open_query
+from congener.info import GalleryInfo
+from congener.labels import ImageLabels, Labels
+from congener.query import Box, Prepared, Query, open_query
 from congener.results import Results
 from congener.searcher import Lens, Searcher, SearchOptions
 from congener.store import FORMAT_VERSION, Embedded, Row, Store
 from congener.update import Progress, UpdateReport, update_store
 
 STORE_NAME = ".congener"
-
-
-@dataclass(frozen=True)
-class GalleryInfo:
-    """Facts about a gallery, for people and JSON."""
-
-    folder: str
-    store: str
-    images: int
-    labels: int
-    """Different labels of its images."""
-    unlabelled: int
-    """Images without a label."""
-    encoder: dict[str, Any]
-    format: int
-    bytes: int
-    """On disk."""
-    exclude: list[str]
-    code: str
-    """How features become embeddings."""
-    dimension: int
-    """Of an embedding."""
-    class_weight: float | None
-    """Of the class probabilities in the code, as fitted on this gallery; None while nothing is fitted."""
-    fitted_on: int
-    """Images in the gallery when it was fitted last."""
-    adapted: dict[str, Any] | None
-    """What was learned from the labels: images, strength, and whether the labels have changed since (stale)."""
-    index: dict[str, Any]
-    """How it is searched: the fields of `congener.graph.IndexFacts`."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values for JSON."""
-        return asdict(self)
 
 
 class Gallery:
@@ -90,6 +57,8 @@ class Gallery:
         self._store: Store | None = None
         self._fit: tuple[int, Fit] | None = None
         self._searcher: Searcher | None = None
+        self._labels: tuple[object, Labels] | None = None
+        self._image_labels: tuple[object, ImageLabels] | None = None
         self._name = encoder if isinstance(encoder, str) else None
         self._precision = precision
         self._encoder = encoder if isinstance(encoder, Encoder) else None
@@ -151,8 +120,13 @@ class Gallery:
         """Whether the gallery's files may be changed."""
         return os.access(self.store_folder, os.W_OK)
 
+    @staticmethod
+    def exists_in(store: Path) -> bool:
+        """Tell whether a gallery is kept there."""
+        return Store.exists(store)
+
     def __len__(self) -> int:
-        return len(self._store) if self._store else 0
+        return len(self._open_store()) if self._store or Store.exists(self.store_folder) else 0
 
     def update(
         self,
@@ -233,8 +207,20 @@ class Gallery:
 
     @property
     def labels(self) -> Labels:
-        """The labels of the images, as the folder has them now."""
-        return Labels(self.folder)
+        """The labels of images by path, as the folder has them now."""
+        version = Labels.version(self.folder)
+        if self._labels is None or self._labels[0] != version:
+            self._labels = version, Labels(self.folder)
+        return self._labels[1]
+
+    def image_labels(self) -> ImageLabels:
+        """Return the label of every image, as the folder has them now."""
+        labels = self.labels
+        version = self.version(), labels
+        if self._image_labels is None or self._image_labels[0] != version:
+            images = ((row.id, row.path) for row in self.rows())
+            self._image_labels = version, ImageLabels.of(images, labels)
+        return self._image_labels[1]
 
     @property
     def fit(self) -> Fit | None:
@@ -293,8 +279,7 @@ class Gallery:
 
     def info(self) -> GalleryInfo:
         """Return facts about the gallery."""
-        store, labels, fitted = self._open_store(), self.labels, self.fit
-        of_images = [labels.of(row.path) for row in store.rows()]
+        store, labels, fitted = self._open_store(), self.image_labels(), self.fit
         generation = store.generation() or {"images": 0, "adapt": None}
         adapt = generation["adapt"]
         if adapt is not None:
@@ -303,9 +288,9 @@ class Gallery:
         return GalleryInfo(
             folder=str(self.folder),
             store=str(self.store_folder),
-            images=len(of_images),
-            labels=len({label for label in of_images if label is not None}),
-            unlabelled=of_images.count(None),
+            images=len(labels.ids),
+            labels=len(labels.labels),
+            unlabelled=int((labels.numbers < 0).sum()),
             encoder=store.get("encoder"),
             format=FORMAT_VERSION,
             bytes=store.size_on_disk(),
@@ -372,12 +357,17 @@ class Gallery:
         if isinstance(query, int) and box is None:
             pooled: NDArray[np.floating] = self._open_store().feature(self._row(query))[None]
         else:
-            source = self.file(query) if isinstance(query, int) else query
-            image = open_query(source, self.encoder.resized_side, box)
-            pooled = self.encoder.encode(self.encoder.preprocess(image)[None]).pooled
+            pooled = self.encoder.encode(self._pixels(query, box)[None]).pooled
         if lens.fit is None:
             return codes.pooled(pooled)
         return lens.fit.embed(lens.space, pooled, self.encoder.logits(pooled))
+
+    def _pixels(self, query: Query, box: Box | None) -> NDArray[np.uint8]:
+        """Return a query as the network takes it; box: the part of it that counts, cut out already if prepared."""
+        if isinstance(query, Prepared):
+            return query.pixels
+        source = self.file(query) if isinstance(query, int) else query
+        return self.encoder.preprocess(open_query(source, self.encoder.resized_side, box))
 
     def _row(self, id: int) -> Row:
         row = self._open_store().find(id=id)
@@ -385,20 +375,35 @@ class Gallery:
             raise GalleryError(f"no image of {self.folder} has the id {id}")
         return row
 
+    def find(self, id: int) -> Row | None:
+        """Return the catalogue's row of an image, or None."""
+        return self._open_store().find(id=id)
+
     def file(self, id: int) -> Path:
         """Return the file of the image with this id. Raises GalleryError for an unknown one."""
         return self.folder / self._row(int(id)).path
 
     def verified(self, id: int) -> Row | None:
-        """Return the catalogue's row of an image, its feature checked, or None where it is gone."""
-        row = self._open_store().find(id=id)
-        if row is not None:
-            self._open_store().feature(row)  # raises when it is damaged
-        return row
+        """Return the catalogue's row of an image, it and its embeddings checked, or None where it is gone."""
+        return self._open_store().verified(id)
+
+    def kept(self, query: Query) -> int | None:
+        """Return the id of a query that is an image of the gallery, unchanged since it was indexed, or None."""
+        row = None if isinstance(query, Prepared) else self.member(query)
+        if row is not None and not isinstance(query, int):
+            try:
+                status = os.stat(self.folder / row.path)
+            except OSError:
+                return None
+            if (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
+                return None
+        return None if row is None or self.verified(row.id) is None else row.id
 
     def member(self, query: Query) -> Row | None:
         """Return the catalogue's row of a query that is an image of the gallery, by path or id."""
         store = self._open_store()
+        if isinstance(query, Prepared):
+            return None if query.id is None else self._row(query.id)
         if isinstance(query, int):
             return self._row(query)
         if not isinstance(query, str | os.PathLike):

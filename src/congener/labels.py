@@ -1,9 +1,15 @@
 """Labels: what kind an image is of, from its folder or from a table, and names to show."""
 
 import csv
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from congener.errors import GalleryError, unknown_name
 
@@ -19,9 +25,16 @@ class Labels:
 
     def __init__(self, folder: Path) -> None:
         """folder: the gallery's. Raises GalleryError for a table without its columns."""
-        self._labels = _mapping(folder / "labels.csv", "path", "label")
-        self._names = _mapping(folder.absolute().parent / "label_names.csv", "label", "name")
-        self._names |= _mapping(folder / "label_names.csv", "label", "name")
+        table, *names = _tables(folder)
+        self._labels = _mapping(table, "path", "label")
+        self._names: dict[str, str] = {}
+        for each in names:
+            self._names |= _mapping(each, "label", "name")
+
+    @staticmethod
+    def version(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+        """Return a value that changes whenever a table of the folder does."""
+        return tuple(_size_and_time(table) for table in _tables(folder))
 
     def of(self, path: str) -> str | None:
         """Return the label of an image by its path relative to the folder, / between parts."""
@@ -36,6 +49,43 @@ class Labels:
         """Return what a label may be called, in lower case: itself, its name, and the parts of that between commas."""
         name = self._names.get(label, label)
         return {text.casefold() for text in (label, name, *(part.strip() for part in name.split(",")))}
+
+
+@dataclass(frozen=True)
+class ImageLabels:
+    """The label of every image of a gallery."""
+
+    ids: NDArray[np.int64]
+    """(n,), rising."""
+    numbers: NDArray[np.int32]
+    """(n,) of the label of each among `labels`, -1 where it has none."""
+    labels: tuple[str, ...]
+    """The different ones, sorted."""
+
+    @classmethod
+    def of(cls, images: Iterable[tuple[int, str]], labels: Labels) -> Self:
+        """Return those of images by id and path, ids rising."""
+        seen: dict[str, int] = {}
+        ids: list[int] = []
+        numbers: list[int] = []
+        for id, path in images:
+            label = labels.of(path)
+            ids.append(id)
+            numbers.append(-1 if label is None else seen.setdefault(label, len(seen)))
+        order = sorted(seen)
+        place = np.full(len(seen) + 1, -1, np.int32)  # the last is what -1 picks
+        place[[seen[label] for label in order]] = np.arange(len(order))
+        return cls(np.array(ids, np.int64), place[np.array(numbers, np.int64)], tuple(order))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many images have each label."""
+        counts = np.bincount(self.numbers[self.numbers >= 0], minlength=len(self.labels))
+        return dict(zip(self.labels, counts.tolist(), strict=True))
+
+    def having(self, labels: Collection[str]) -> NDArray[np.int64]:
+        """Return the ids, rising, of images with one of these labels."""
+        numbers = [number for number, label in enumerate(self.labels) if label in labels]
+        return self.ids[np.isin(self.numbers, numbers)]
 
 
 def choose(asked: Sequence[str], calls: Mapping[str, Collection[str]]) -> set[str]:
@@ -79,6 +129,19 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
                 yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GalleryError(f"can't read {path}: {error}") from None
+
+
+def _tables(folder: Path) -> tuple[Path, Path, Path]:
+    """Return where labels come from, then where names do, the last going first."""
+    return folder / "labels.csv", folder.absolute().parent / "label_names.csv", folder / "label_names.csv"
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _mapping(path: Path, key: str, value: str) -> dict[str, str]:

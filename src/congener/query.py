@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,21 @@ from congener.codes import Array, unit
 from congener.errors import CongenerError, ImageError
 from congener.images import from_array, from_picture, open_image
 
-Query = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | int
-"""A path, a picture, an array (height, width, 3) uint8 RGB, or the id of an image of the gallery."""
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture, or a part of one, as the network takes it: preprocessed elsewhere."""
+
+    pixels: NDArray[np.uint8]
+    """(side, side, 3), from `Encoder.preprocess`."""
+    name: str
+    """What to call it."""
+    id: int | None = None
+    """Of the image of the gallery that it is."""
+
+
+Query = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | int | Prepared
+"""A path, a picture, an array (height, width, 3) uint8 RGB, the id of an image of the gallery, or what was prepared."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height in pixels of the picture as it is shown, EXIF orientation applied."""
@@ -21,7 +35,7 @@ UNLIKE_WEIGHT = 0.5
 
 
 def open_query(query: Query, target: int | None, box: Box | None = None) -> Image.Image:
-    """Return a query, other than an id, as an RGB picture; `box` is cut out of it.
+    """Return a query, neither an id nor prepared, as an RGB picture; `box` is cut out of it.
 
     target: see `open_image`. Raises ImageError naming the query.
     """
@@ -37,21 +51,26 @@ def _open(query: Query, target: int | None) -> Image.Image:
         return from_picture(query)
     if isinstance(query, np.ndarray):
         return from_array(query)
-    assert not isinstance(query, int)
+    assert not isinstance(query, int | Prepared)
     return open_image(query, target)
 
 
 def crop(picture: Image.Image, box: Box) -> Image.Image:
     """Return the part of a picture in a box. Raises CongenerError unless the box holds a pixel of it."""
+    return picture.crop(edges(picture.size, box))
+
+
+def edges(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a box in a picture of this size, in whole pixels; raises as `crop` does."""
     left, top, width, height = box
-    right, bottom = min(left + width, picture.width), min(top + height, picture.height)
+    right, bottom = min(left + width, size[0]), min(top + height, size[1])
     x, y, right, bottom = np.rint([max(left, 0), max(top, 0), right, bottom]).tolist()
     if not (x < right and y < bottom):  # nor with a NaN
         raise CongenerError(
             f"the box {','.join(f'{value:g}' for value in box)} (x,y,width,height) holds nothing of a picture of "
-            f"{picture.width} × {picture.height} pixels"
+            f"{size[0]} × {size[1]} pixels"
         )
-    return picture.crop((x, y, right, bottom))
+    return int(x), int(y), int(right), int(bottom)
 
 
 def describe(query: Query) -> str:
@@ -60,6 +79,8 @@ def describe(query: Query) -> str:
         return f"image {query}"
     if isinstance(query, str | os.PathLike):
         return os.fspath(query)
+    if isinstance(query, Prepared):
+        return query.name
     return "picture"
 
 

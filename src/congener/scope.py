@@ -66,6 +66,11 @@ class Part:
         scores = np.array([scores[:width] for scores, _ in rows], np.float32).reshape(shape)
         return Neighbours(scores, np.array([ids[:width] for _, ids in rows], np.int64).reshape(shape))
 
+    def holds(self, id: int) -> bool:
+        """Tell whether there is an image of this id."""
+        place = int(np.searchsorted(self._embedded.ids, id))
+        return place < len(self._embedded.ids) and int(self._embedded.ids[place]) == id
+
     def fetch(self, ids: Ids) -> Array:
         """Return the embeddings (n, d) of ids (n)."""
         return unit(self._embedded.matrix[self._rows_of(ids)])
@@ -107,6 +112,11 @@ class Scope:
 
     def _part_of(self, ids: Ids) -> NDArray[np.int64]:
         return np.searchsorted(self._firsts, ids, "right") - 1
+
+    def holds(self, unique: int) -> bool:
+        """Tell whether there is an image of this id, which another process may have added a moment ago."""
+        number, id = own_id(unique)
+        return self._parts[number].holds(id)
 
     def fetch(self, ids: Ids) -> Array:
         """Return the embeddings (n, d) of ids (n)."""

@@ -1,6 +1,6 @@
 """Search: one question, of one picture or several, to one gallery or several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from congener.encoders import Encoder
 from congener.errors import GalleryError
 from congener.fit import Fit
 from congener.indexes import Index
-from congener.labels import Labels, choose
+from congener.labels import ImageLabels, Labels, choose
 from congener.query import Box, Query, as_list, combine, describe
 from congener.rerank import compose, depth
 from congener.results import Hit, Results
@@ -45,10 +45,12 @@ class SearchOptions(TypedDict, total=False):
 
     include_self: bool
     """Whether an image of a gallery that is asked for by its path or id may be among its own results."""
+    like: Sequence[Query]
+    """What else the hits should be like; unlike the query itself, these may be among them."""
     unlike: Sequence[Query]
     """What the hits should not be like."""
     box: Box | None
-    """The part of the query that counts."""
+    """The part of the query that counts; `like` and `unlike` count whole."""
     rerank: Sequence[str]
     """Re-rankers by name, as in `congener.rerank`, in order."""
     min_similarity: float
@@ -76,7 +78,10 @@ class Searchable(Protocol):
 
     @property
     def labels(self) -> Labels:
-        """The labels of its images."""
+        """The labels of images by path."""
+
+    def image_labels(self) -> ImageLabels:
+        """Return the label of every image."""
 
     def version(self) -> tuple[int, int]:
         """Return what changes whenever its images do."""
@@ -90,8 +95,8 @@ class Searchable(Protocol):
     def index(self, embedded: Embedded, lens: Lens, name: str | None, recall: float | None) -> Index:
         """Return the index of its embeddings, by their keys."""
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the row of every image."""
+    def kept(self, query: Query) -> int | None:
+        """Return the id of a query whose embedding is kept, or None."""
 
     def embed(self, query: Query, *, box: Box | None = None, lens: Lens | None = None) -> Array:
         """Return the embedding (1, d) of a query."""
@@ -124,6 +129,7 @@ class Searcher:
         k: int = 10,
         *,
         include_self: bool = False,
+        like: Sequence[Query] = (),
         unlike: Sequence[Query] = (),
         box: Box | None = None,
         rerank: Sequence[str] = (),
@@ -138,15 +144,22 @@ class Searcher:
             raise GalleryError(f"k must be at least 1, not {k}")
         reranker = compose(rerank)
         # several galleries are seen through the largest one's eyes; to count one would take 5 ms for a million images
-        lead = max(self._galleries, key=len) if len(self._galleries) > 1 else self._galleries[0]
+        number = self._galleries.index(max(self._galleries, key=len)) if len(self._galleries) > 1 else 0
+        lead, first = self._galleries[number], unique_id(number, 0)
         # what was learned from one gallery's labels says nothing of another's
         lens = lead.lens(adapted if len(self._galleries) == 1 else False)
         scope = self._scope(lens, index, recall)
         wanted = as_list(query)
-        embedding = combine(
-            np.concatenate([lead.embed(each, box=box, lens=lens) for each in wanted]),
-            np.concatenate([lead.embed(each, lens=lens) for each in unlike] or [np.empty((0, 0), np.float32)]),
-        )
+
+        def embed(query: Query, box: Box | None = None) -> Array:
+            id = lead.kept(query) if box is None else None
+            if id is None or not scope.holds(first + id):
+                return lead.embed(query, box=box, lens=lens)
+            return scope.fetch(np.array([first + id]))
+
+        asked = [embed(each, box) for each in wanted] + [embed(each) for each in like]
+        unwanted = [embed(each) for each in unlike] or [np.empty((0, 0), np.float32)]
+        embedding = combine(np.concatenate(asked), np.concatenate(unwanted))
         hidden = [] if include_self else self._members([*wanted, *unlike])
         space = scope.space(np.array(hidden, np.int64), self._labelled(labels) if labels else None)
         answer = space.search(embedding, max(k, depth(rerank)))
@@ -168,18 +181,13 @@ class Searcher:
 
     def _labelled(self, asked: Sequence[str]) -> NDArray[np.int64]:
         """Return the ids, unique over the galleries, of images with one of these labels: see `labels.choose`."""
-        ids: dict[str, list[int]] = {}
+        known = [gallery.image_labels() for gallery in self._galleries]
         calls: dict[str, set[str]] = {}
-        for number, gallery in enumerate(self._galleries):
-            labels = gallery.labels
-            for row in gallery.rows():
-                label = labels.of(row.path)
-                if label is not None:
-                    ids.setdefault(label, []).append(unique_id(number, row.id))
-            for label in ids:
-                calls.setdefault(label, set()).update(labels.calls(label))
+        for gallery, each in zip(self._galleries, known, strict=True):
+            for label in each.labels:
+                calls.setdefault(label, set()).update(gallery.labels.calls(label))
         chosen = choose(asked, calls)
-        return np.array(sorted(id for label in chosen for id in ids[label]), np.int64)
+        return np.concatenate([each.having(chosen) + unique_id(number, 0) for number, each in enumerate(known)])
 
     def _members(self, queries: Sequence[Query]) -> list[int]:
         """Return the ids, unique over the galleries, of queries that are images of theirs."""

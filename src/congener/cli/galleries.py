@@ -20,7 +20,7 @@ from congener.cli.searching import draw, results_as_dict
 from congener.terminal import missing_note, note, print_json, print_report, printable, progress
 
 if TYPE_CHECKING:
-    from congener.gallery import GalleryInfo
+    from congener.info import GalleryInfo
 
 _UNSEEN_SPECIMEN = 101
 

@@ -4,7 +4,6 @@ All of them take rows with their holes hidden, queries (q, d) and k, from 1 to t
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -12,7 +11,7 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
-from congener.cores import cores
+from congener.cores import cores, threads
 from congener.indexes.base import Neighbours, unit
 from congener.indexes.quantise import quantise, unpack
 from congener.indexes.shortlist import Rows, Shortlist
@@ -72,11 +71,13 @@ def by_bytes(rows: Rows, codes: Codes, hidden: Hidden, queries: NDArray[np.float
     shortlist = Shortlist(rows, queries, k)
     parts = _parts(len(rows.ids))
     lists = [shortlist, *(shortlist.beside() for _ in parts[1:])]
-    if len(parts) == 1:
-        _scan(parts[0], shortlist, codes, probe, hidden)
-    else:
-        with ThreadPoolExecutor(len(parts)) as pool:
-            list(pool.map(lambda part, each: _scan(part, each, codes, probe, hidden), parts, lists))
+    others = [
+        threads().submit(_scan, part, each, codes, probe, hidden)
+        for part, each in zip(parts[1:], lists[1:], strict=True)
+    ]
+    _scan(parts[0], shortlist, codes, probe, hidden)
+    for each in others:
+        each.result()
     return shortlist.neighbours(*lists[1:])
 
 
