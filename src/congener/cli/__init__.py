@@ -7,9 +7,13 @@ import warnings
 import click
 
 from congener import __version__
+from congener.cli.checking import check
+from congener.cli.duplicates import duplicates
+from congener.cli.explaining import explain
 from congener.cli.galleries import demo, index, info
 from congener.cli.judging import adapt, compare, evaluate
 from congener.cli.searching import USER_MISTAKE, search
+from congener.cli.serving import serve
 from congener.errors import CongenerError, unknown_name
 from congener.terminal import note
 
@@ -31,7 +35,7 @@ def cli() -> None:
     """Find the pictures in a folder that are most like a picture."""
 
 
-for _command in (adapt, compare, demo, evaluate, index, info, search):
+for _command in (adapt, check, compare, demo, duplicates, evaluate, explain, index, info, search, serve):
     cli.add_command(_command)
 
 

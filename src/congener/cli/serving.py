@@ -1,0 +1,112 @@
+"""The command serve: the page and the API over a gallery."""
+
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from congener.cli.options import folder_argument, gallery_option, open_gallery, precision_option, single
+from congener.errors import CongenerError
+from congener.terminal import note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WAITING = 2048  # connections
+
+
+@click.command()
+@folder_argument
+@gallery_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 chooses a free one.")
+@click.option("--token", help="What must be known to use it; made and printed when HOST is not of this machine alone.")
+@click.option(
+    "--allow-host", "names", multiple=True, metavar="NAME", help="A name by which others address this machine."
+)
+@click.option("--no-update", is_flag=True, help="Show what is indexed, without a look at FOLDER.")
+@click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
+@precision_option
+def serve(
+    folder: Path,
+    stores: tuple[Path, ...],
+    host: str,
+    port: int,
+    token: str | None,
+    names: tuple[str, ...],
+    no_update: bool,
+    open_page: bool,
+    precision: str | None,
+) -> None:
+    """Open a page over FOLDER: drop a picture on it, and look. The same address answers programs (/openapi.json).
+
+    Indexes in the background what is new or changed.
+    """
+    create_app, server, access = _web()
+    if token is not None and len(token) < 8:
+        raise CongenerError("--token takes at least 8 characters, or leave it out and one is made")
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise CongenerError("--token takes ASCII characters without blanks")
+    if token is None and not access.is_loopback(host):
+        token = access.new_token()
+    with open_gallery(folder, single(stores), precision=precision) as gallery, _listening(host, port) as listener:
+        app = create_app(gallery, update=not no_update, token=token, hosts=[host, socket.gethostname(), *names])
+        page = _address(host, listener.getsockname()[1])
+        link = _login(page, token) if token else f"{page}/"
+        print(f"The page over {folder}: {link}")
+        if token:
+            print(f"Programs send the header  Authorization: Bearer {token}")
+        print("Ctrl-C ends it.", flush=True)
+        if open_page:
+            click.launch(link)
+        with suppress(KeyboardInterrupt):  # which is raised once it has ended
+            server(app).run(sockets=[listener])
+    note("ended")
+
+
+def _web() -> "tuple[Callable[..., Any], Callable[..., Any], Any]":
+    """Load what the page needs; it is an extra."""
+    try:
+        from congener.web import access
+        from congener.web.app import create_app
+        from congener.web.server import server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "congener":
+            raise
+        raise CongenerError(f"the page needs an extra ({error.name}): pip install 'congener[web]'") from None
+    return create_app, server, access
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises CongenerError with the reason."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise CongenerError(f"--host {host} is no address to listen on: {error}") from None
+    try:
+        if sys.platform != "win32":  # there it would let two servers listen at once
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_WAITING)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise CongenerError(f"can't listen on {host}, port {port}: {reason} (--port 0 chooses a free one)") from None
+    return listener
+
+
+def _login(page: str, token: str) -> str:
+    """Return the link that lets a browser in."""
+    return f"{page}/login?token={quote(token, safe='')}"
+
+
+def _address(host: str, port: int) -> str:
+    """Return the page's address; what listens everywhere is shown as this machine's loopback."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - only looked for
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,240 @@
+"""Access: who may ask, and how much may be sent. Each check is a plain ASGI middleware."""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from congener.errors import CongenerError
+from congener.web.problems import for_programs, problem
+
+COOKIE = "congener"
+"""What the names of cookies begin with."""
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_DRAINED = 4  # times the limit
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^:/?#@\[\]\s]+))(?::[0-9]{0,5})?")
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host to listen on."""
+    if host in LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def new_token() -> str:
+    """Return a token that can't be guessed."""
+    return secrets.token_urlsafe(24)
+
+
+class SecurityHeaders:
+    """Adds the security headers that an answer doesn't set itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith("/api/") else "no-cache")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class KnownHosts:
+    """Answers only requests to this machine's own names, and no other site's: against DNS rebinding and forged forms.
+
+    An address of numbers can't be rebound, so all of these are known.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = {host.casefold() for host in hosts} | LOOPBACK
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on, or refuse it."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            hosts = headers.getlist("host")
+            host = hosts[0] if len(hosts) == 1 else ""
+            origin = headers.get("origin")
+            if not self._is_known(host):
+                refusal = "this host is not served here: use the address that congener serve printed"
+                await _refuse(scope, receive, send, 400, refusal)
+                return
+            if origin and scope["method"] not in SAFE_METHODS and origin.partition("://")[2] != host:
+                await _refuse(scope, receive, send, 403, "another site may not ask for this")
+                return
+        await self._app(scope, receive, send)
+
+    def _is_known(self, host: str) -> bool:
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match["v6"] or match["name"]
+        if name.casefold() in self._hosts:
+            return True
+        try:
+            return bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+
+class Token:
+    """Asks for a token, as a bearer or as the cookie that `/login?token=…` sets; all but /healthz."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._cookie = hashlib.sha256(b"congener cookie\0" + self._token).hexdigest().encode()
+        self._name = f"{COOKIE}-{hashlib.sha256(self._cookie).hexdigest()[:8]}"  # a cookie is sent to any port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] == "/healthz":
+            await self._app(scope, receive, send)
+        elif scope["path"] == "/login":
+            await self._login(scope)(scope, receive, send)
+        elif self._is_known(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+        else:
+            detail = "a token is needed: open the login link that congener serve printed, or send it as a bearer"
+            await _refuse(scope, receive, send, 401, detail)
+
+    def _is_known(self, headers: Headers) -> bool:
+        kind, _, value = headers.get("authorization", "").partition(" ")
+        if kind.casefold() == "bearer" and hmac.compare_digest(value.strip().encode(), self._token):
+            return True
+        # the other cookies of this machine's name may be anything: every server on it sets its own
+        cookie = cookie_parser(headers.get("cookie", "")).get(self._name)
+        return cookie is not None and hmac.compare_digest(cookie.encode(), self._cookie)
+
+    def _login(self, scope: Scope) -> Response:
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if scope["method"] != "GET" or not hmac.compare_digest(given.encode("utf-8", "replace"), self._token):
+            return PlainTextResponse("This login link is not the one that congener serve printed.", 401)
+        response = RedirectResponse("/", 303)
+        response.set_cookie(
+            self._name, self._cookie.decode(), max_age=30 * 86400, httponly=True, samesite="strict", path="/"
+        )
+        return response
+
+
+class BodyLimits:
+    """Ends requests whose body is too large, or too slow, whatever is answered to them."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int, most_seconds: float) -> None:
+        self._app = app
+        self._most, self._seconds = most_bytes, most_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on, or refuse it."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        length = headers.get("content-length", "0")
+        if length == "0" and "transfer-encoding" not in headers:
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, self._most, self._seconds, waits="expect" in headers)
+        begun = False
+
+        async def whole_first(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            if message["type"] == "http.response.start" and not await body.has_come():
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        try:
+            if length.isdigit() and int(length) > self._most:
+                raise _too_large(self._most)
+            await self._app(scope, body.receive, whole_first)
+        except _BodyError as error:
+            if begun:
+                raise
+            await _refuse(scope, receive, whole_first, error.status, str(error))
+
+
+class _Body:
+    """What is sent with a request, within bounds of bytes and time."""
+
+    def __init__(self, receive: Receive, most: int, seconds: float, *, waits: bool) -> None:
+        """waits: whether the client sends nothing before it is asked to."""
+        self._receive, self._most, self._seconds = receive, most, seconds
+        self._until = time.monotonic() + seconds
+        self._taken, self._ended, self._waits = 0, False, waits
+
+    async def receive(self) -> Message:
+        """Return the next part. Raises _BodyError where it is too much, or takes too long."""
+        if self._ended:  # what comes is a disconnection, when it comes
+            return await self._receive()
+        message = await self._next()
+        if self._taken > self._most:
+            raise _too_large(self._most)
+        return message
+
+    async def _next(self) -> Message:
+        self._waits = False
+        try:
+            message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0.001))
+        except TimeoutError:
+            raise _BodyError(408, f"the request's body took longer than {self._seconds:g} s") from None
+        self._taken += len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
+        return message
+
+    async def has_come(self) -> bool:
+        """Let the rest come, within bounds, and tell whether it did: a browser reads no answer while it sends."""
+        with suppress(_BodyError):
+            while not (self._ended or self._waits or self._taken > _DRAINED * self._most):
+                await self._next()
+        return self._ended
+
+
+def _too_large(most: int) -> "_BodyError":
+    return _BodyError(413, f"the request is over the limit of {most // 2**20} MiB")
+
+
+class _BodyError(CongenerError):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
+    """Answer with a refusal."""
+    response = problem(status, detail) if for_programs(scope["path"]) else PlainTextResponse(detail, status)
+    await response(scope, receive, send)

@@ -1,0 +1,37 @@
+"""What the app makes of pictures: thumbnails, and queries as the network takes them.
+
+These functions run in worker processes, where a crash or a hang of a decoder costs one picture.
+"""
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from congener.encoders.base import Preprocessing
+from congener.images import open_image
+from congener.query import Box, crop
+
+SIDES = (320, 1280)
+"""Of thumbnails: longest side in pixels."""
+
+_QUALITY = 82
+
+Source = str | bytes
+"""A path, or a file's contents."""
+
+
+def thumbnail(source: Source, side: int) -> bytes:
+    """Return a picture, upright, as WebP of at most this side."""
+    picture = open_image(source, side)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = BytesIO()
+    picture.save(file, "WEBP", quality=_QUALITY, method=2)
+    return file.getvalue()
+
+
+def prepare(source: Source, preprocessing: Preprocessing, box: Box | None) -> NDArray[np.uint8]:
+    """Return a picture, or the part of it in a box, as the network takes it (side, side, 3)."""
+    picture = open_image(source, preprocessing.resized_side if box is None else None)
+    return preprocessing(picture if box is None else crop(picture, box))
