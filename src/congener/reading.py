@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from congener.encoders.base import Preprocess
 from congener.errors import ImageError, UnreadableError
 from congener.images import open_file, open_image
-
-Preprocess = Callable[[Image.Image], NDArray[np.uint8]]
 
 
 def read_file(

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from congener.gallery import Gallery
 from congener.web import access
 from congener.web.app import create_app
-from congener.web.desk import Limits
+from congener.web.facts import Limits
 from congener.web.server import Impatient
 from tests.web.conftest import HERE, asking, exchange, get, indexed, listening, paint, png, problem
 

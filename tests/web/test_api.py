@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 
 from congener.gallery import Gallery
 from congener.web.app import create_app
-from congener.web.desk import Desk, Limits
+from congener.web.desk import Desk
+from congener.web.facts import Limits
 from tests.conftest import MeanColour
 from tests.web.conftest import asking, indexed, listening, png, problem, wait_until
 

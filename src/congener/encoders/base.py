@@ -67,6 +67,10 @@ class Preprocessing:
         return np.asarray(square)
 
 
+Preprocess = Callable[[Image.Image], NDArray[np.uint8]]
+"""RGB picture of any size -> (side, side, 3), as a network wants it."""
+
+
 class Encoder(ABC):
     """A network with its own preprocessing. Safe to call from several threads."""
 
@@ -87,7 +91,7 @@ class Encoder(ABC):
         return 4
 
     @property
-    def preprocessing(self) -> Callable[[Image.Image], NDArray[np.uint8]]:
+    def preprocessing(self) -> Preprocess:
         """RGB picture of any size -> (side, side, 3), as the network wants it.
 
         It runs in other processes, without the network: an object that can be pickled, of a module that can be

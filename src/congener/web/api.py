@@ -21,7 +21,9 @@ from congener.errors import CongenerError
 from congener.images import open_file
 from congener.web import models
 from congener.web.asked import PICTURE_FORM, both_ways, media_type, read_asked, read_form
-from congener.web.desk import Answer, Desk, key_of
+from congener.web.darkroom import key_of
+from congener.web.desk import Desk
+from congener.web.facts import Answer
 from congener.web.pixels import SIDES
 from congener.web.problems import RefusedError, as_json, documented
 from congener.web.question import LARGEST_ID, Question

@@ -17,7 +17,8 @@ from congener import __version__
 from congener.gallery import Gallery
 from congener.web import api, models, pages
 from congener.web.access import BodyLimits, KnownHosts, SecurityHeaders, Token
-from congener.web.desk import Desk, Limits
+from congener.web.desk import Desk
+from congener.web.facts import Limits
 from congener.web.indexing import Indexing
 from congener.web.jobs import Job
 from congener.web.problems import add_problems, as_json, documented

@@ -4,14 +4,12 @@ A few handles of the gallery, each used by one thread at a time, answer; picture
 processes that are replaced when they crash or take too long; what was made of pictures is kept.
 """
 
-import hashlib
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import LifoQueue
@@ -22,121 +20,20 @@ from numpy.typing import NDArray
 
 from congener.catalogue import CATALOGUE
 from congener.cores import cores
-from congener.errors import CongenerError, ImageError
+from congener.errors import CongenerError
 from congener.gallery import Gallery
-from congener.images import size_of
 from congener.labels import ImageLabels, choose
 from congener.query import Box, Prepared, Query
-from congener.results import Hit, Results
+from congener.results import Results
 from congener.store import Row
-from congener.web.cache import Cache
+from congener.web.darkroom import Darkroom
+from congener.web.facts import PAGE, Answer, Facts, Image, ImageFacts, LabelCount, Limits, Page, Upload
 from congener.web.indexing import Progress
-from congener.web.pixels import SIDES, prepare, thumbnail
+from congener.web.pixels import Source
 from congener.web.problems import RefusedError
 from congener.web.question import Question
-from congener.workers import Workers
 
-PAGE = 60
-"""Images of a page of the wall."""
-
-_CACHE_NAME = "web.sqlite"
-_PREPARED = 64  # queries as the network takes them, 150 KB each
 _LABELS_SHARE = 0.05  # of the time may go into the labels of all images, while these change
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much may be asked of the app."""
-
-    upload_bytes: int = 32 * 2**20
-    upload_seconds: float = 60.0
-    """For a request's body to arrive."""
-    decode_seconds: float = 10.0
-    """For a picture to be decoded."""
-    searches: int = 32
-    """In flight; more are told to come again."""
-    cache_bytes: int = 2**30
-    """Of thumbnails and uploads that are kept."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image of the gallery."""
-
-    id: int
-    path: str
-    label: str | None
-    label_name: str | None
-
-
-@dataclass(frozen=True)
-class ImageFacts(Image):
-    """An image, with what its file says."""
-
-    width: int | None
-    """In pixels, upright; None where the file can't be read now."""
-    height: int | None
-    bytes: int
-    modified: str
-    """ISO 8601, UTC."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some images, in order of id."""
-
-    images: list[Image]
-    page: int
-    pages: int
-    total: int
-    size: int = PAGE
-
-
-@dataclass(frozen=True)
-class LabelCount:
-    """A label, and how many images have it."""
-
-    label: str
-    name: str
-    count: int
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The gallery as it is now."""
-
-    name: str
-    images: int
-    labels: tuple[LabelCount, ...]
-    """In order of name."""
-    unlabelled: int
-    indexing: Progress
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A picture that was uploaded."""
-
-    key: str
-    name: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The hits of a question."""
-
-    question: Question
-    query: str
-    """What was asked with, for people."""
-    hits: list[Hit]
-    seconds: float
-
-
-def key_of(content: bytes) -> str:
-    """Return what names a picture's contents."""
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 class Desk:
@@ -151,23 +48,17 @@ class Desk:
         for _ in range(cores()):
             self._handles.put(None)
         self._flying = threading.BoundedSemaphore(limits.searches)
-        self._decoders = Workers(seconds=limits.decode_seconds)
-        self._painters = Workers(seconds=limits.decode_seconds)  # apart: nobody's answer waits for a wall of thumbnails
-        self._cache: Cache | None = None
-        self._prepared: OrderedDict[tuple[str, Box | None], Prepared] = OrderedDict()
+        self._darkroom = Darkroom(gallery.store_folder, gallery.encoder, limits)
         self._labels: tuple[float, ImageLabels] | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close all that is open."""
-        for workers in (self._decoders, self._painters):
-            workers.close()
+        self._darkroom.close()
         while not self._handles.empty():
             handle = self._handles.get_nowait()
             if handle is not None:
                 handle[1].close()
-        if self._cache is not None:
-            self._cache.close()
 
     def open_gallery(self) -> Gallery:
         """Return a handle of the gallery, to be closed by whoever asked for it."""
@@ -199,15 +90,6 @@ class Desk:
             yield
         finally:
             self._flying.release()
-
-    @property
-    def _kept(self) -> Cache:
-        with self._lock:
-            if self._cache is None:
-                place = self._store_folder
-                writable = place.is_dir() and os.access(place, os.W_OK)
-                self._cache = Cache(place / _CACHE_NAME if writable else None, self.limits.cache_bytes)
-            return self._cache
 
     # the gallery
 
@@ -278,7 +160,7 @@ class Desk:
             image = self._image(gallery, row)
         width = height = None
         with suppress(CongenerError):  # it may be gone since it was indexed
-            width, height = self._decoders.call(size_of, str(self.file(row)))
+            width, height = self._darkroom.measure(os.fspath(self.file(row)))
         modified = datetime.fromtimestamp(row.mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
         return ImageFacts(id, row.path, image.label, image.label_name, width, height, row.size, modified)
 
@@ -320,54 +202,22 @@ class Desk:
     # pictures
 
     def thumbnail(self, id: int, side: int) -> tuple[bytes, str]:
-        """Return an image as WebP, and what names its contents."""
+        """Return an image as WebP, and what names that."""
         row = self.row(id)
-        name = f"{row.content.hex()}-{side}"
-        kept = self._kept.get(name)
-        if kept is not None:
-            self.file(row)
-            return kept[1], name
-        return self._painted(name, os.fspath(self.file(row)), side), name
-
-    def _painted(self, name: str, source: str | bytes, side: int) -> bytes:
-        if side not in SIDES:
-            raise RefusedError(422, f"size must be one of: {', '.join(map(str, SIDES))}")
-        try:
-            content: bytes = self._painters.call(thumbnail, source, side)
-        except ImageError as error:
-            raise RefusedError(404, f"this picture can't be read now: {error}") from None
-        self._kept.put(name, {}, content)
-        return content
+        file = os.fspath(self.file(row))
+        return self._darkroom.thumbnail(row.content.hex(), side, lambda: file)
 
     def keep(self, content: bytes, name: str) -> Upload:
         """Keep an uploaded picture. Raises ImageError when it is none."""
-        key = key_of(content)
-        width, height = self._decoders.call(size_of, content)
-        self._prepare(key, content, None, name)  # so that it is known to be readable
-        self._kept.put(f"upload-{key}", {"name": name, "width": width, "height": height}, content)
-        if self._kept.facts(f"upload-{key}") is None:
-            raise RefusedError(503, "there is no room to keep this picture: make room on the gallery's disk")
-        return Upload(key, name, width, height)
+        return self._darkroom.keep(content, name)
 
     def upload(self, key: str) -> Upload:
         """Return an uploaded picture's facts. Raises RefusedError (404) when it is kept no more."""
-        facts = self._kept.facts(f"upload-{key}")
-        if facts is None:
-            raise RefusedError(404, "this picture is kept no more: upload it again")
-        return Upload(key, facts["name"], facts["width"], facts["height"])
-
-    def uploaded(self, key: str) -> bytes:
-        """Return an uploaded picture's file. Raises RefusedError (404)."""
-        kept = self._kept.get(f"upload-{key}")
-        if kept is None:
-            raise RefusedError(404, "this picture is kept no more: upload it again")
-        return kept[1]
+        return self._darkroom.upload(key)
 
     def upload_thumbnail(self, key: str, side: int) -> tuple[bytes, str]:
-        """Return an uploaded picture as WebP, and what names its contents."""
-        name = f"{key}-{side}"
-        kept = self._kept.get(name)
-        return (kept[1] if kept else self._painted(name, self.uploaded(key), side)), name
+        """Return an uploaded picture as WebP, and what names that."""
+        return self._darkroom.thumbnail(key, side, lambda: self._darkroom.uploaded(key))
 
     # questions
 
@@ -397,59 +247,41 @@ class Desk:
 
     def _query(self, question: Question, picture: bytes | None, name: str) -> Query:
         """Return what the gallery is asked with."""
+        if question.id is not None and question.box is None:
+            self.row(question.id)
+            return question.id
+        return self._prepared(question, picture, name)
+
+    def _prepared(self, question: Question, picture: bytes | None, name: str) -> Prepared:
+        """Return what a question asks with as the network takes it."""
         if question.id is not None:
             row = self.row(question.id)
-            if question.box is None:
-                return question.id
-            file = os.fspath(self.folder / row.path)
-            return self._prepare(row.content.hex(), file, question.box, f"image {row.id}", row.id)
+            return Prepared(self._see(row, question.box), f"image {row.id}", row.id)
         key = question.upload
         assert key is not None
-        if picture is not None:
-            return self._prepare(key, picture, question.box, name)
-        return self._prepare(key, lambda: self.uploaded(key), question.box, self.upload(key).name)
+        if picture is None:
+            name = self.upload(key).name
+        pixels = self._darkroom.prepare(key, lambda: self._source(question, picture), question.box)
+        return Prepared(pixels, name)
+
+    def _see(self, row: Row, box: Box | None = None) -> NDArray[np.uint8]:
+        """Return an image, or the part of it in a box, as the network takes it."""
+        return self._darkroom.prepare(row.content.hex(), lambda: os.fspath(self.folder / row.path), box)
+
+    def _source(self, question: Question, picture: bytes | None) -> Source:
+        """Return the picture that a question asks with."""
+        if question.id is not None:
+            return os.fspath(self.folder / self.row(question.id).path)
+        return self._darkroom.uploaded(question.upload or "") if picture is None else picture
 
     def explain(self, question: Question, hit: int, picture: bytes | None = None) -> dict[str, Any]:
         """Return where the likeness of a question's picture and an image lies: see `congener.explain`."""
         from congener.explain import View, area_of, explain_views
 
         row = self.row(hit)
-        files: list[str | bytes] = [self._source(question, picture), os.fspath(self.folder / row.path)]
-        queries = [self._query(question, picture, "picture"), Prepared(self._see(row), f"image {hit}", hit)]
-        if question.id is not None and question.box is None:
-            queries[0] = Prepared(self._see(self.row(question.id)), "", question.id)
-        views = []
-        for query, file, box in zip(queries, files, (question.box, None), strict=True):
-            assert isinstance(query, Prepared)
-            area = area_of(self._encoder, self._decoders.call(size_of, file), box)
-            views.append(View(query.pixels, area))
+        size = self._darkroom.measure(self._source(question, picture))
+        query = View(self._prepared(question, picture, "").pixels, area_of(self._encoder, size, question.box))
+        size = self._darkroom.measure(os.fspath(self.folder / row.path))
+        found = View(self._see(row), area_of(self._encoder, size))
         with self._borrowed() as gallery:
-            return explain_views(self._encoder, gallery.lens(), *views).as_dict()
-
-    def _see(self, row: Row) -> NDArray[np.uint8]:
-        """Return an image as the network takes it."""
-        return self._prepare(row.content.hex(), os.fspath(self.folder / row.path), None, "").pixels
-
-    def _source(self, question: Question, picture: bytes | None) -> str | bytes:
-        """Return the file that is asked with."""
-        if question.id is not None:
-            return os.fspath(self.folder / self.row(question.id).path)
-        return self.uploaded(question.upload or "") if picture is None else picture
-
-    def _prepare(
-        self, key: str, source: str | bytes | Callable[[], bytes], box: Box | None, name: str, id: int | None = None
-    ) -> Prepared:
-        """Return a picture as the network takes it; key: names its contents."""
-        with self._lock:
-            known = self._prepared.get((key, box))
-            if known is not None:
-                self._prepared.move_to_end((key, box))
-                return Prepared(known.pixels, name, id)
-        content = source() if callable(source) else source
-        pixels = self._decoders.call(prepare, content, self._encoder.preprocessing, box)
-        prepared = Prepared(pixels, name, id)
-        with self._lock:
-            self._prepared[key, box] = prepared
-            while len(self._prepared) > _PREPARED:
-                self._prepared.popitem(last=False)
-        return prepared
+            return explain_views(self._encoder, gallery.lens(), query, found).as_dict()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from congener.encoders.base import Preprocessing
+from congener.encoders.base import Preprocess
 from congener.images import open_image
 from congener.query import Box, crop
 
@@ -31,7 +31,7 @@ def thumbnail(source: Source, side: int) -> bytes:
     return file.getvalue()
 
 
-def prepare(source: Source, preprocessing: Preprocessing, box: Box | None) -> NDArray[np.uint8]:
+def prepare(source: Source, preprocess: Preprocess, side: int, box: Box | None) -> NDArray[np.uint8]:
     """Return a picture, or the part of it in a box, as the network takes it (side, side, 3)."""
-    picture = open_image(source, preprocessing.resized_side if box is None else None)
-    return preprocessing(picture if box is None else crop(picture, box))
+    picture = open_image(source, side if box is None else None)
+    return preprocess(picture if box is None else crop(picture, box))

@@ -1,0 +1,120 @@
+"""Darkroom: what is made of pictures, in processes that are replaced when they crash or take too long, and kept.
+
+Thumbnails and uploads are kept on disk, bounded; queries as the network takes them in memory.
+"""
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from congener.encoders import Encoder
+from congener.errors import ImageError
+from congener.images import size_of
+from congener.query import Box
+from congener.web.cache import Cache
+from congener.web.facts import Limits, Upload
+from congener.web.pixels import SIDES, Source, prepare, thumbnail
+from congener.web.problems import RefusedError
+from congener.workers import Workers
+
+_CACHE_NAME = "web.sqlite"
+_PREPARED = 64  # queries as the network takes them, 150 KB each
+_GONE = "this picture is kept no more: upload it again"
+
+
+def key_of(content: bytes) -> str:
+    """Return what names a picture's contents."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+class Darkroom:
+    """Its methods may be called from any thread."""
+
+    def __init__(self, place: Path, encoder: Encoder, limits: Limits) -> None:
+        """place: the folder that its file is kept in, where that is possible; encoder: that queries are for."""
+        self._place, self._encoder, self._limits = place, encoder, limits
+        self._decoders = Workers(seconds=limits.decode_seconds)
+        self._painters = Workers(seconds=limits.decode_seconds)  # apart: nobody's answer waits for a wall of thumbnails
+        self._cache: Cache | None = None
+        self._prepared: OrderedDict[tuple[str, Box | None], NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close all that is open."""
+        for workers in (self._decoders, self._painters):
+            workers.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    @property
+    def _kept(self) -> Cache:
+        with self._lock:
+            if self._cache is None:
+                writable = self._place.is_dir() and os.access(self._place, os.W_OK)
+                self._cache = Cache(self._place / _CACHE_NAME if writable else None, self._limits.cache_bytes)
+            return self._cache
+
+    def thumbnail(self, name: str, side: int, source: Callable[[], Source]) -> tuple[bytes, str]:
+        """Return a picture as WebP, and what names that; name: of its contents; source: asked where it isn't kept."""
+        if side not in SIDES:
+            raise RefusedError(422, f"size must be one of: {', '.join(map(str, SIDES))}")
+        name = f"{name}-{side}"
+        kept = self._kept.get(name)
+        if kept is not None:
+            return kept[1], name
+        try:
+            content: bytes = self._painters.call(thumbnail, source(), side)
+        except ImageError as error:
+            raise RefusedError(404, f"this picture can't be read now: {error}") from None
+        self._kept.put(name, {}, content)
+        return content, name
+
+    def measure(self, source: Source) -> tuple[int, int]:
+        """Return width and height of a picture, upright. Raises ImageError."""
+        width, height = self._decoders.call(size_of, source)
+        return width, height
+
+    def prepare(self, name: str, source: Callable[[], Source], box: Box | None) -> NDArray[np.uint8]:
+        """Return a picture, or the part of it in a box, as the network takes it; arguments as of `thumbnail`."""
+        with self._lock:
+            known = self._prepared.get((name, box))
+            if known is not None:
+                self._prepared.move_to_end((name, box))
+                return known
+        how = self._encoder.preprocessing, self._encoder.resized_side
+        pixels: NDArray[np.uint8] = self._decoders.call(prepare, source(), *how, box)
+        with self._lock:
+            self._prepared[name, box] = pixels
+            while len(self._prepared) > _PREPARED:
+                self._prepared.popitem(last=False)
+        return pixels
+
+    def keep(self, content: bytes, name: str) -> Upload:
+        """Keep an uploaded picture. Raises ImageError when it is none."""
+        key = key_of(content)
+        width, height = self.measure(content)
+        self.prepare(key, lambda: content, None)  # so that it is known to be readable
+        self._kept.put(f"upload-{key}", {"name": name, "width": width, "height": height}, content)
+        if self._kept.facts(f"upload-{key}") is None:
+            raise RefusedError(503, "there is no room to keep this picture: make room on the gallery's disk")
+        return Upload(key, name, width, height)
+
+    def upload(self, key: str) -> Upload:
+        """Return an uploaded picture's facts. Raises RefusedError (404) when it is kept no more."""
+        facts = self._kept.facts(f"upload-{key}")
+        if facts is None:
+            raise RefusedError(404, _GONE)
+        return Upload(key, facts["name"], facts["width"], facts["height"])
+
+    def uploaded(self, key: str) -> bytes:
+        """Return an uploaded picture's file. Raises RefusedError (404)."""
+        kept = self._kept.get(f"upload-{key}")
+        if kept is None:
+            raise RefusedError(404, _GONE)
+        return kept[1]
