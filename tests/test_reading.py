@@ -5,15 +5,25 @@ from pathlib import Path
 import pytest
 
 from congener.encoders.base import Preprocessing
-from congener.errors import ImageError
-from congener.reading import read_file
+from congener.reading import Outcome, read_files
 
 from .conftest import write
 
+SMALL = Preprocessing(8, 8)
 
-def status(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+
+def found(path: Path) -> tuple[str, tuple[int, int]]:
+    status = path.stat()
+    return str(path), (status.st_size, status.st_mtime_ns)
+
+
+def unknown(contents: list[bytes]) -> list[bool]:
+    return [False] * len(contents)
+
+
+def read(path: Path, status: tuple[int, int]) -> Outcome:
+    (outcome,) = read_files([(str(path), status)], 8, SMALL, ask=unknown)
+    return outcome
 
 
 @pytest.fixture
@@ -22,31 +32,44 @@ def red(tmp_path: Path) -> Path:
 
 
 def test_a_file_gives_its_hash_and_its_pixels(red: Path) -> None:
-    content, pixels = read_file(str(red), status(red), 8, Preprocessing(8, 8), ask=lambda content: False)
+    content, pixels, problem, unreadable = read(red, found(red)[1])
     assert content == hashlib.sha256(red.read_bytes()).digest()
     assert pixels is not None
     assert pixels.shape == (8, 8, 3)
     assert (pixels == (255, 0, 0)).all()
+    assert (problem, unreadable) == (None, False)
 
 
-def test_what_is_known_is_not_decoded(tmp_path: Path) -> None:
-    path = tmp_path / "no picture.png"
-    path.write_bytes(b"known")
-    asked: list[bytes] = []
+def test_what_is_known_is_not_decoded(red: Path, tmp_path: Path) -> None:
+    other = tmp_path / "no picture.png"
+    other.write_bytes(b"known")
+    digests = [hashlib.sha256(each).digest() for each in (b"known", red.read_bytes())]
+    asked: list[list[bytes]] = []
 
-    def ask(content: bytes) -> bool:
-        asked.append(content)
-        return True
+    def ask(contents: list[bytes]) -> list[bool]:
+        asked.append(contents)
+        return [True, False]
 
-    assert read_file(str(path), (0, 0), 8, Preprocessing(8, 8), ask=ask) == (asked[0], None)
-    assert asked == [hashlib.sha256(b"known").digest()]
+    first, second = read_files([found(other), found(red)], 8, SMALL, ask=ask)
+    assert first == (digests[0], None, None, False)
+    assert second[0] == digests[1]
+    assert second[1] is not None
+    assert asked == [digests]
 
 
 def test_what_has_changed_or_is_gone_is_said(red: Path) -> None:
-    before = status(red)
+    _, before = found(red)
     os.utime(red, (1, 1))
-    with pytest.raises(ImageError, match="changed while it was read"):
-        read_file(str(red), before, 8, Preprocessing(8, 8), ask=lambda content: False)
+    assert read(red, before) == (b"", None, "changed while it was read: run again", False)
     red.unlink()
-    with pytest.raises(ImageError, match="No such file"):
-        read_file(str(red), before, 8, Preprocessing(8, 8), ask=lambda content: False)
+    assert read(red, before) == (b"", None, "No such file or directory", True)
+
+
+def test_one_that_fails_leaves_the_others(red: Path, tmp_path: Path) -> None:
+    broken, gone = tmp_path / "broken.png", tmp_path / "gone.png"
+    broken.write_bytes(b"no picture")
+    files = [found(broken), (str(gone), (1, 1)), found(red)]
+    outcomes = read_files(files, 8, SMALL, ask=unknown)
+    assert [problem is None for _, _, problem, _ in outcomes] == [False, False, True]
+    assert [unreadable for *_, unreadable in outcomes] == [False, True, False]
+    assert outcomes[2][1] is not None

@@ -293,7 +293,8 @@ def test_a_new_generation_takes_the_place_of_the_old_one_for_readers_too(folder:
         add(store, 3)
         fitted(store, "second")
     assert embedded(reader) == {"1.jpg": 2, "3.jpg": 6}
-    assert {path.name for path in folder.glob("embeddings-*")} == {"embeddings-2-one.f16", "embeddings-2-two.f16"}
+    files = {f"embeddings-2-{space}.f16" for space in ("one", "two")}
+    assert {path.name for path in folder.glob("embeddings-*")} == files | {f"{file}.crc" for file in files}
 
 
 def test_what_a_generation_does_not_reach_is_embedded_when_asked_for(folder: Path) -> None:
@@ -360,25 +361,6 @@ def test_a_sample_is_chosen_by_content_alone(folder: Path, tmp_path: Path) -> No
     assert samples[0] == samples[1]
 
 
-def test_a_gallery_of_the_first_format_is_migrated(folder: Path) -> None:
-    store = Store.create(folder, ENCODER)
-    add(store, 1)
-    store.close()
-    with sqlite3.connect(folder / "catalogue.sqlite") as db:  # as format 1 had it
-        db.execute("DROP TABLE fitted")
-        db.execute("DELETE FROM meta WHERE key = 'changed'")
-        db.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
-    db.close()
-    again = Store.open(folder)
-    assert again.get("format") == 2
-    assert contents(again) == {"1.jpg": 1}
-    assert again.changed() > 0  # so that the next update fits
-    with again.writing():
-        fitted(again)
-    assert embedded(again) == {"1.jpg": 2}
-    again.close()
-
-
 def test_rows_are_those_of_the_matrix_even_where_images_are_gone_or_share_one(folder: Path) -> None:
     store = Store.create(folder, ENCODER)
     add(store, 1, 2, 3)
@@ -391,3 +373,123 @@ def test_rows_are_those_of_the_matrix_even_where_images_are_gone_or_share_one(fo
             changes.put(replace(two, id=0, path="copy-of-2.jpg"))
         found = store.embeddings("one", never)
     assert [part.tolist() for part in found[:3]] == [[-1, 2, 3], [2, 3, 4], [1, 2, 1]]
+
+
+# damage doesn't spread
+
+
+def spoil(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_damaged_feature_is_not_made_into_embeddings_nor_fitted_on(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    spoil(matrix(folder), 9)
+    with pytest.raises(GalleryError, match="damaged"):
+        store.sample(9)
+    with store.writing():
+        with pytest.raises(GalleryError, match=r"damaged: the feature of 2\.jpg"):
+            fitted(store)
+        assert store.generation() is None
+        with store.transaction() as changes:  # a hole may hold anything
+            changes.delete([2])
+        add(store, 3)
+        fitted(store)
+    assert embedded(store) == {"1.jpg": 2, "3.jpg": 6}
+    store.close()
+
+
+def test_nothing_is_appended_to_a_matrix_that_has_lost_rows(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    os.truncate(matrix(folder), 8)
+    with pytest.raises(GalleryError, match=r"features-1\.f16 holds 1 rows of 2"):
+        add(store, 3)
+    matrix(folder).unlink()
+    with pytest.raises(GalleryError, match="holds 0 rows of 2"):
+        add(store, 3)
+    assert not list(folder.glob("features-*"))
+    assert len(store) == 2
+    store.close()
+
+
+def test_embeddings_that_were_lost_are_not_taken_for_zeros(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    with store.writing():
+        fitted(store)
+    os.truncate(folder / "embeddings-1-two.f16", 4)
+    add(store, 3)
+    with store.writing(), pytest.raises(GalleryError, match=r"embeddings-1-two\.f16 has 4 bytes.*counts on 8"):
+        store.extend_generation(twice)
+    store.close()
+
+
+def test_compaction_gives_no_damaged_row_a_new_checksum(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
+    store = Store.create(folder, ENCODER)
+    add(store, *range(1, 8))
+    with store.transaction() as changes:
+        changes.delete([1, 2, 3, 5])
+    store.connection.execute("UPDATE images SET size = 77 WHERE id = 6")
+    with pytest.raises(GalleryError, match="row 6 is not the one that was written"):
+        store.compact()
+    assert contents_of_slots(store) == [(4, 3), (6, 5), (7, 6)]
+    store.close()
+
+
+def contents_of_slots(store: Store) -> list[tuple[int, int]]:
+    return store.connection.execute("SELECT id, slot FROM images ORDER BY id").fetchall()
+
+
+# what a hit is held against
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("features-1.f16", "feature of 2.jpg"),
+        ("embeddings-1-one.f16", "embedding of 2.jpg"),
+        ("embeddings-1-two.f16.crc", "embedding of 2.jpg"),
+    ],
+)
+def test_a_hit_is_held_against_all_its_checksums(folder: Path, file: str, message: str) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    with store.writing():
+        fitted(store)
+    add(store, 3)  # without an embedding yet
+    for id in (1, 2, 3):
+        assert store.verified(id) == store.find(id=id)
+    assert store.verified(4) is None
+    store.close()
+    spoil(folder / file, (folder / file).stat().st_size // 2 if file.startswith("emb") else 9)
+    again = Store.open(folder)
+    assert again.verified(1) == again.find(id=1)
+    with pytest.raises(GalleryError, match=message):
+        again.verified(2)
+    assert again.verified(3) == again.find(id=3)
+    again.close()
+
+
+def test_a_hit_is_found_again_where_another_process_has_moved_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
+    store, reader = Store.create(folder, ENCODER), Store.open(folder)
+    add(store, *range(1, 8))
+    with store.writing():
+        fitted(store)
+        old = reader.find(id=7)
+        assert old is not None
+        assert reader.verified(7) == old
+        with store.transaction() as changes:
+            changes.delete([1, 2, 3, 5])
+        assert store.compact()
+        assert reader.verified(7) == replace(old, slot=2)
+        assert reader.feature(old).tolist() == [7] * 4
+        store.extend_generation(twice)
+    assert reader.verified(7) == replace(old, slot=2)
+    store.close()
+    reader.close()

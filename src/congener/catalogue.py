@@ -3,73 +3,63 @@
 See `congener.store` for how the files hang together.
 """
 
-import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.disk import DTYPE, explained, locked, map_matrix, sync, sync_folder
+from congener.changes import Changes
+from congener.disk import DTYPE, damaged, explained, locked, map_matrix, row_sums, sync_folder
 from congener.errors import GalleryError
-
-FORMAT_VERSION = 2
-"""Of what this module writes; raise it with a migration."""
-
-_CATALOGUE = "catalogue.sqlite"
-_FITTED = "CREATE TABLE fitted (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"  # arrays, as .npy
-_SCHEMA = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    """
-    CREATE TABLE images (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        path BLOB NOT NULL UNIQUE,  -- relative to the folder, as os.fsencode gives it
-        size INTEGER NOT NULL,      -- bytes
-        mtime_ns INTEGER NOT NULL,
-        content BLOB NOT NULL,      -- SHA-256 of the file
-        slot INTEGER NOT NULL,      -- row of the matrix; images of equal content share one
-        checksum INTEGER NOT NULL   -- CRC-32 of that row
-    )""",
-    "CREATE INDEX images_slot ON images (slot)",
-    _FITTED,
+from congener.schema import (
+    COLUMNS,
+    FACTS,
+    FORMAT_VERSION,
+    Row,
+    is_older,
+    is_ours,
+    migrate,
+    put_fact,
+    sound_fact,
+    sound_row,
+    stored_format,
+    write_catalogue,
 )
-_MIGRATIONS = {1: (_FITTED, "INSERT INTO meta VALUES ('changed', '1')")}
-"""From a format to the next: the statements."""
-_COLUMNS = "id, path, size, mtime_ns, content, slot, checksum"
 
+CATALOGUE = "catalogue.sqlite"
+SEEN_WHOLE = 2**20
+"""Bytes of a catalogue up to which opening it looks at all of them: some 5,000 images, 5 ms."""
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An image of the catalogue."""
-
-    id: int
-    path: str
-    size: int
-    mtime_ns: int
-    content: bytes
-    slot: int
-    checksum: int
+_BLOCK = 4096  # rows that are looked at at once
+_PATIENCE = 30  # seconds to wait for another writer's transaction
 
 
 class Catalogue:
-    """The images and their features; see `congener.store.Store`."""
+    """The images and their features; see `congener.store.Store`.
+
+    Each row that is read is held against its checksum. Methods raise GalleryError where one doesn't match.
+    """
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
         self._db = connection
-        self.dimension = int(self.get("encoder")["dimension"])
+        encoder = self.get("encoder")
+        dimension = encoder.get("dimension") if isinstance(encoder, dict) else None
+        if not isinstance(dimension, int) or not 0 < dimension < 2**20:
+            raise self._damaged("its encoder gives features of no possible length")
+        self.dimension = dimension
         """Length of a pooled feature."""
 
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Tell whether there is a gallery to open."""
-        return (folder / _CATALOGUE).is_file()
+        return (folder / CATALOGUE).is_file()
 
     @classmethod
     def create(cls, folder: Path, encoder: dict[str, Any]) -> Self:
@@ -86,39 +76,62 @@ class Catalogue:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Open a gallery. Raises GalleryError with what is wrong and what to do."""
+    def open(cls, folder: Path, *, trusting: bool = False) -> Self:
+        """Open a gallery. Raises GalleryError with what is wrong and what to do.
+
+        A catalogue of up to `SEEN_WHOLE` bytes is looked at as a whole, unless trusting; of a larger one, what is
+        read is.
+        """
+        if not cls.exists(folder):
+            raise GalleryError(f"there is no gallery at {folder}: congener index FOLDER makes one")
         with explained(folder):
             db = _connect(folder)
-            row = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-            version = _migrate(db, json.loads(row[0])) if row else None
-            if version != FORMAT_VERSION:
-                raise GalleryError(
-                    f"the gallery {folder} has format {version}, this congener knows "
-                    f"{FORMAT_VERSION}: update congener, or delete that folder and index again"
-                )
-            return cls(folder, db)
+            try:
+                _bring_up_to_date(db, folder)
+                if not trusting and (folder / CATALOGUE).stat().st_size <= SEEN_WHOLE:
+                    (problem,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+                    if problem != "ok":
+                        raise damaged(folder, f"in its catalogue, {' '.join(problem.split())}")
+                return cls(folder, db)
+            except BaseException:
+                db.close()
+                raise
 
     def close(self) -> None:
         """Close the catalogue, its log drawn in."""
-        with suppress(sqlite3.Error):  # a reader may not, and need not
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._draw_in_log()
         self._db.close()
+
+    def _draw_in_log(self) -> None:
+        """Write what the log holds into the catalogue, and empty it."""
+        with suppress(sqlite3.Error):  # a reader may not, and need not
+            self._db.execute("PRAGMA busy_timeout = 1000")  # it waits for readers, who have their reasons
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The catalogue's, for `congener.check`."""
+        return self._db
 
     # what the whole gallery has
 
     def get(self, key: str, *default: Any) -> Any:
         """Return a fact about the gallery: encoder, exclude, format, matrix, changed, generation, index, graph."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None and default:
-            return default[0]
+        row = self._one("SELECT value, sum FROM meta WHERE key = ?", (key,))
         if row is None:
-            raise GalleryError(f"the gallery {self.folder} lacks its {key}: delete it, index again")
-        return json.loads(row[0])
+            if default and key not in FACTS:
+                return default[0]
+            raise self._damaged(f"it lacks its {key}")
+        try:
+            value = sound_fact(key, *row)
+        except ValueError:
+            raise self._damaged(f"its {key} is not what was written") from None
+        return default[0] if value is None and default else value
 
     def set(self, key: str, value: Any) -> None:
         """Keep a fact about the gallery, a plain value."""
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+        put_fact(self._db, key, value)
 
     def changed(self) -> int:
         """Return how many images were added, removed or replaced since the generation was fitted."""
@@ -126,40 +139,48 @@ class Catalogue:
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes whenever this or another process has committed changes."""
-        (seen,) = self._db.execute("PRAGMA data_version").fetchone()
+        (seen,) = self._only("PRAGMA data_version")
         return int(seen), self._db.total_changes
 
     def size_on_disk(self) -> int:
         """Return the bytes that the gallery's files take."""
-        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        total = 0
+        with explained(self.folder):
+            for path in self.folder.iterdir():
+                with suppress(FileNotFoundError):  # a log, drawn in meanwhile
+                    total += path.stat().st_size if path.is_file() else 0
+        return total
 
     # images
 
     def __len__(self) -> int:
-        (count,) = self._db.execute("SELECT count(*) FROM images").fetchone()
+        (count,) = self._only("SELECT count(*) FROM images")
         return int(count)
 
     def rows(self) -> Iterator[Row]:
         """Yield every image in order of id."""
-        for row in self._db.execute(f"SELECT {_COLUMNS} FROM images ORDER BY id"):
-            yield _row(row)
+        with explained(self.folder):
+            for values in self._db.execute(f"SELECT {COLUMNS}, sum FROM images ORDER BY id"):
+                row = sound_row(values)
+                if row is None:
+                    raise self._unsound(values)
+                yield row
 
     def slots(self) -> dict[bytes, tuple[int, int]]:
         """Return slot and checksum by content."""
-        rows = self._db.execute("SELECT content, slot, checksum FROM images ORDER BY id")
-        return {content: (slot, checksum) for content, slot, checksum in rows}
+        return {row.content: (row.slot, row.checksum) for row in self.rows()}
 
     def find(self, *, id: int | None = None, path: str | None = None) -> Row | None:
         """Return the image with this id or this path, or None."""
         column, value = ("id", id) if path is None else ("path", os.fsencode(path))
-        query = f"SELECT {_COLUMNS} FROM images WHERE {column} = ?"
-        row = self._db.execute(query, (value,)).fetchone()
-        return _row(row) if row else None
+        row = self._one(f"SELECT {COLUMNS}, sum FROM images WHERE {column} = ?", (value,))
+        return self._row(row) if row else None
 
     def features(self) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
         """Return all ids, rising, and their pooled features (n, d), mapped where that is possible.
 
-        Raises GalleryError when the file of features is missing or too short.
+        Only of a small gallery are they held against their checksums. Raises GalleryError when the file of features
+        is missing or too short.
         """
         with explained(self.folder):
             try:
@@ -170,31 +191,67 @@ class Catalogue:
     def _features(self) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
         with self._reading():
             ids, slots = self._slots()
-            matrix = self._matrix(int(slots.max(initial=-1)) + 1)
+            total = int(slots.max(initial=-1)) + 1
+            matrix = self._sound_features(0, total) if len(ids) <= _BLOCK else self.matrix(total)
         in_order = bool((slots == np.arange(len(slots))).all())
         return ids, matrix[: len(slots)] if in_order else matrix[slots]
 
     def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return id and slot of every image (n,), ids rising."""
-        count, least, most, first, last = self._db.execute(
+        count, least, most, first, last = self._only(
             "SELECT count(*), min(id - slot), max(id - slot), min(slot), max(slot) FROM images"
-        ).fetchone()
-        if count and least == most and last - first + 1 == count:  # as in a gallery that nothing was removed from
-            slots = np.arange(first, last + 1)
-            return slots + least, slots
-        rows = self._db.execute("SELECT id, slot FROM images ORDER BY id").fetchall()
-        table = np.array(rows, np.int64).reshape(-1, 2)
+        )
+        try:
+            if count and least == most and last - first + 1 == count:  # as in a gallery that nothing was removed from
+                slots = np.arange(first, last + 1)
+                return slots + least, slots
+            rows = self._all("SELECT id, slot FROM images ORDER BY id")
+            table = np.array(rows, np.int64).reshape(-1, 2)
+        except (TypeError, ValueError, OverflowError):
+            raise self._damaged("an image's slot is no number") from None
+        if len(rows) and table[:, 1].min() < 0:
+            raise self._damaged("an image's slot is below 0")
         return table[:, 0], table[:, 1]
 
     def feature(self, row: Row) -> NDArray[np.float16]:
         """Return an image's pooled feature (d,). Raises GalleryError unless it is what was written."""
-        feature: NDArray[np.float16] = self._matrix(row.slot + 1)[row.slot]
+        with explained(self.folder), self._reading():
+            row = self.find(id=row.id) or row  # it may have moved
+            return self._sound(self.matrix(row.slot + 1), row)
+
+    def _sound(self, features: NDArray[np.float16], row: Row) -> NDArray[np.float16]:
+        feature: NDArray[np.float16] = features[row.slot]
         if zlib.crc32(feature.tobytes()) != row.checksum:
-            raise GalleryError(
-                f"the gallery {self.folder} is damaged: the feature of {row.path} is not the one "
-                "that was written; delete that folder and index again"
-            )
+            raise self._damaged(f"the feature of {row.path} is not the one that was written")
         return feature
+
+    def _sound_features(self, start: int, stop: int) -> NDArray[np.float16]:
+        """Return the features (n, d) of the slots from start to stop, as they were written; zeros in holes."""
+        matrix = self.matrix(stop)  # which is there, or there would be no room for so many either
+        features = np.zeros((stop - start, self.dimension), DTYPE)
+        for first in range(start, stop, _BLOCK):
+            last = min(first + _BLOCK, stop)
+            rows = self._all(
+                "SELECT DISTINCT slot, checksum FROM images WHERE slot >= ? AND slot < ? ORDER BY slot", (first, last)
+            )
+            slots, sums = np.array(rows, np.int64).reshape(-1, 2).T
+            here = matrix[slots]
+            wrong = np.flatnonzero(row_sums(here) != sums)
+            if len(wrong):
+                (path,) = self._only("SELECT path FROM images WHERE slot = ?", (int(slots[wrong[0]]),))
+                raise self._damaged(f"the feature of {os.fsdecode(path)} is not the one that was written")
+            features[slots - start] = here
+        return features
+
+    def _row(self, values: Sequence[Any]) -> Row:
+        """Return an image as it was written, of its columns and their checksum."""
+        row = sound_row(values)
+        if row is None:
+            raise self._unsound(values)
+        return row
+
+    def _unsound(self, values: Sequence[Any]) -> GalleryError:
+        return self._damaged(f"the catalogue's row {values[0]} is not the one that was written")
 
     # changes: inside `writing`, in one or more `transaction`s
 
@@ -207,7 +264,7 @@ class Catalogue:
         with explained(self.folder):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                with Changes(self._db, self._matrix_path()) as changes:
+                with Changes(self._db, self._matrix_path(), self.counted_on) as changes:
                     yield changes
                 if changes.count:
                     self.set("changed", self.get("changed") + changes.count)
@@ -217,15 +274,30 @@ class Catalogue:
                     self._db.execute("ROLLBACK")
                 raise
 
+    def counted_on(self) -> int:
+        """Return how many rows of the matrix something counts on, and so must not be written over."""
+        return max(self._slots_in_use(), self._embedded_slots())
+
+    def _slots_in_use(self) -> int:
+        """Return the number of slots up to the last one in use."""
+        (highest,) = self._only("SELECT max(slot) FROM images")
+        if highest is not None and not isinstance(highest, int):
+            raise self._damaged("an image's slot is no number")
+        return 0 if highest is None else highest + 1
+
+    def _embedded_slots(self) -> int:
+        """Return how many slots have an embedding."""
+        return 0
+
     @property
     def _row_bytes(self) -> int:
         return self.dimension * DTYPE.itemsize
 
     def _matrix_path(self, number: int | None = None) -> Path:
-        return self.folder / f"features-{number or self.get('matrix')}.f16"
+        return self.folder / f"features-{int(number or self.get('matrix'))}.f16"
 
-    def _matrix(self, slots: int) -> NDArray[np.float16]:
-        """Map the matrix, of which at least this many slots are in use."""
+    def matrix(self, slots: int) -> NDArray[np.float16]:
+        """Map the matrix, of which this many slots are in use."""
         if not slots:
             return np.empty((0, self.dimension), DTYPE)
         return map_matrix(self._matrix_path(), slots, self.dimension)
@@ -233,102 +305,72 @@ class Catalogue:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """See one state of the catalogue throughout."""
+        if self._db.in_transaction:  # as seen by it already
+            yield
+            return
         self._db.execute("BEGIN")
         try:
             yield
         finally:
             self._db.execute("COMMIT")
 
+    # what SQLite says of a damaged catalogue is explained wherever it is asked
 
-class Changes:
-    """What can be done in a transaction."""
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        with explained(self.folder):
+            return self._db.execute(query, values).fetchall()
 
-    def __init__(self, db: sqlite3.Connection, matrix: Path) -> None:
-        self._db = db
-        self._matrix = matrix
-        self._file: IO[bytes] | None = None
-        self.count = 0
-        """Images added, removed or replaced."""
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        with explained(self.folder):
+            return self._db.execute(query, values).fetchone()
 
-    def __enter__(self) -> Self:
-        return self
+    def _only(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """Return the row of a query that has exactly one."""
+        row = self._one(query, values)
+        if row is None:
+            raise self._damaged("the catalogue doesn't answer")
+        return row
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._file is not None:
-            with self._file:
-                if kind is None:
-                    sync(self._file)
-
-    def append(self, feature: NDArray[np.float32]) -> tuple[int, int]:
-        """Append a pooled feature (d,); return its slot and checksum."""
-        row = feature.astype(DTYPE).tobytes()
-        if self._file is None:
-            is_new = not self._matrix.exists()
-            self._file = self._matrix.open("ab")
-            if is_new:
-                sync_folder(self._matrix.parent)
-            # an interrupted run may have left a torn row: begin behind it
-            torn = self._file.tell() % len(row)
-            self._file.write(b"\0" * (-torn % len(row)))
-        slot = self._file.tell() // len(row)
-        self._file.write(row)
-        self.count += 1
-        return slot, zlib.crc32(row)
-
-    def put(self, row: Row) -> None:
-        """Insert an image (id 0: the next free one), or replace the one with its id."""
-        # by name: dataclasses.astuple copies each value deeply, and took longer than SQLite
-        path = os.fsencode(row.path)
-        values = (row.id or None, path, row.size, row.mtime_ns, row.content, row.slot, row.checksum)
-        self._db.execute(f"INSERT OR REPLACE INTO images ({_COLUMNS}) VALUES (?,?,?,?,?,?,?)", values)
-
-    def delete(self, ids: Iterable[int]) -> None:
-        """Drop images."""
-        dropped = [(id,) for id in ids]
-        self._db.executemany("DELETE FROM images WHERE id = ?", dropped)
-        self.count += len(dropped)
+    def _damaged(self, what: str) -> GalleryError:
+        return damaged(self.folder, what)
 
 
 def _write_empty(folder: Path, encoder: dict[str, Any]) -> None:
     """Write a catalogue of no images beside its place, then give it its name: nobody sees half of one."""
-    fresh = folder / f"{_CATALOGUE}.new"
+    fresh = folder / f"{CATALOGUE}.new"
     fresh.unlink(missing_ok=True)
-    meta = {"format": FORMAT_VERSION, "encoder": encoder, "matrix": 1, "exclude": [], "changed": 0}
-    with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            db.execute(statement)
-        db.executemany("INSERT INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in meta.items()])
-        db.execute("COMMIT")
-    fresh.replace(folder / _CATALOGUE)
+    write_catalogue(fresh, encoder)
+    fresh.replace(folder / CATALOGUE)
     sync_folder(folder)
 
 
-def _migrate(db: sqlite3.Connection, version: int) -> int:
-    """Bring an older catalogue to this format, step by step; return the format it has then."""
-    while version in _MIGRATIONS and not db.execute("PRAGMA query_only").fetchone()[0]:
-        db.execute("BEGIN IMMEDIATE")
-        (stored,) = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-        if json.loads(stored) == version:  # else another process was faster
-            for statement in _MIGRATIONS[version]:
-                db.execute(statement)
-            db.execute("UPDATE meta SET value = ? WHERE key = 'format'", (json.dumps(version + 1),))
-        db.execute("COMMIT")
-        version += 1
-    return version
-
-
-def _row(values: Sequence[Any]) -> Row:
-    return Row(values[0], os.fsdecode(values[1]), *values[2:])
+def _bring_up_to_date(db: sqlite3.Connection, folder: Path) -> None:
+    """Migrate a catalogue of an older format. Raises GalleryError for one that isn't ours, or is newer."""
+    version = stored_format(db)
+    if is_older(version):
+        if not os.access(folder, os.W_OK):
+            raise GalleryError(
+                f"the gallery {folder} has format {version} and can't be written: give rights, so that it can be "
+                f"brought to format {FORMAT_VERSION}, or index into another place with --gallery PATH"
+            )
+        migrate(db)
+        version = stored_format(db)
+    if version != FORMAT_VERSION:
+        raise GalleryError(
+            f"the gallery {folder} has format {version}, this congener knows {FORMAT_VERSION}: update congener, or "
+            "delete that folder and index again"
+        )
+    if not is_ours(db):
+        raise damaged(folder, "the tables of its catalogue are not those that were made")
 
 
 def _connect(folder: Path) -> sqlite3.Connection:
-    uri = (folder / _CATALOGUE).absolute().as_uri()
+    uri = (folder / CATALOGUE).absolute().as_uri()
     if not os.access(folder, os.W_OK):
         # SQLite can't make the files of its log there: read the catalogue as it lies
         uri += "?mode=ro&immutable=1"
-    db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+    else:
+        uri += "?mode=rw"  # and make none
+    db = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous = FULL")
     return db

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from congener.disk import file_sum
 from congener.errors import GalleryError, unknown_name
 from congener.indexes import INDEXES, ExactIndex, Index
 from congener.store import Embedded, Store
@@ -98,10 +99,14 @@ def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | N
     queries = np.asarray(embedded.matrix[chosen], np.float32)
     # each finds itself, which proves nothing: of k + 1, one is taken off
     measured = [(effort, ((_K + 1) * found - 1) / _K) for effort, found in measure(index, queries, _K + 1)]
-    store.set(
-        "graph",
-        {"file": path.name, "rows": rows, "measured": measured, "queries": len(chosen), "seconds": round(seconds, 1)},
-    )
+    facts = {
+        "file": path.name,
+        "rows": rows,
+        "measured": measured,
+        "queries": len(chosen),
+        "seconds": round(seconds, 1),
+    }
+    store.set("graph", facts | {"sum": file_sum(path)})  # of all of it, for `congener check`
 
 
 def open_index(

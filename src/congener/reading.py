@@ -1,8 +1,10 @@
-"""Read one file: its contents' hash, and the pixels that a network sees. Done in a worker's process."""
+"""Read a few files: their contents' hashes, and the pixels that a network sees. Done in a worker's process."""
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,25 +13,53 @@ from congener.encoders.base import Preprocess
 from congener.errors import ImageError, UnreadableError
 from congener.images import open_file, open_image
 
+Outcome = tuple[bytes, NDArray[np.uint8] | None, str | None, bool]
+"""SHA-256; pixels, None where the contents are known; the problem if any; whether that is for want of access."""
 
-def read_file(
-    path: str, status: tuple[int, int], target: int, preprocess: Preprocess, *, ask: Callable[[bytes], bool]
-) -> tuple[bytes, NDArray[np.uint8] | None]:
-    """Return a file's SHA-256, and what `preprocess` makes of its picture; None where `ask` says that it is known.
 
-    status: its size in bytes and its time of change in ns, as they were when it was found. target: see `open_image`.
-    Raises ImageError with the reason, UnreadableError where the system gives it.
+def read_files(
+    files: Sequence[tuple[str, tuple[int, int]]],
+    target: int,
+    preprocess: Preprocess,
+    *,
+    ask: Callable[[list[bytes]], list[bool]],
+) -> list[Outcome]:
+    """Return what became of each file; its pixels are what `preprocess` makes of its picture.
+
+    files: path, and the size in bytes and time of change in ns as they were when it was found. target: see
+    `open_image`. ask: tells which contents, by their hashes, are known and need no decoding.
     """
-    try:
-        with open_file(path) as file:
-            content = hashlib.file_digest(file, "sha256").digest()
-            if ask(content):
-                return content, None
-            file.seek(0)
-            pixels = preprocess(open_image(file, target))
-            now = os.fstat(file.fileno())
-    except OSError as error:
-        raise UnreadableError(f"can't be read: {error.strerror}") from None
+    outcomes: list[Outcome] = [(b"", None, None, False)] * len(files)
+    with ExitStack() as stack:
+        opened: dict[int, tuple[BufferedReader, bytes]] = {}
+        for number, (path, _) in enumerate(files):
+            with _noted(outcomes, number):
+                file = stack.enter_context(open_file(path))
+                opened[number] = file, hashlib.file_digest(file, "sha256").digest()
+        known = ask([content for _, content in opened.values()])
+        for (number, (file, content)), is_known in zip(opened.items(), known, strict=True):
+            with _noted(outcomes, number):
+                pixels = None if is_known else _pixels(file, files[number][1], target, preprocess)
+                outcomes[number] = content, pixels, None, False
+    return outcomes
+
+
+def _pixels(file: BufferedReader, status: tuple[int, int], target: int, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Return a file's pixels. Raises ImageError unless it is still the one that was found."""
+    file.seek(0)
+    pixels = preprocess(open_image(file, target))
+    now = os.fstat(file.fileno())
     if (now.st_size, now.st_mtime_ns) != status:
         raise ImageError("changed while it was read: run again")
-    return content, pixels
+    return pixels
+
+
+@contextmanager
+def _noted(outcomes: list[Outcome], number: int) -> Iterator[None]:
+    """Make what goes wrong with a file its outcome."""
+    try:
+        yield
+    except ImageError as error:
+        outcomes[number] = b"", None, str(error), isinstance(error, UnreadableError)
+    except OSError as error:
+        outcomes[number] = b"", None, f"can't be read: {error.strerror}", True

@@ -4,7 +4,7 @@ FOLDER/.congener/
     catalogue.sqlite    one row an image; WAL; the rows that are committed are the truth
     features-N.f16      a raw matrix (slots, d) of little-endian float16, only ever appended to
     embeddings-G-*      the same for what was fitted on the gallery, its generation G; made from the features:
-                        .f16 embeddings, .i8 what is searched of them
+                        .f16 embeddings, .i8 what is searched of them, .crc a CRC-32 of each of their rows
     graph-G-*           of embeddings, for an approximate search; a cache that can be made again
 
 New features are appended and synced before the rows that point to them are committed. What lies behind
@@ -12,19 +12,27 @@ the last committed slot is the rest of an interrupted run: a hole, like those th
 When holes are the greater part, the matrix is written anew under the next N, and the catalogue switches
 to it in one transaction. A new generation is written beside the old one and switched to likewise; slots that
 its matrices don't reach yet are embedded from their features when they are asked for.
+
+No file is cut or written over where a committed row of it may be mapped: what changes gets a new number.
 """
 
+import os
+import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from io import BufferedWriter, BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.catalogue import FORMAT_VERSION, Catalogue, Changes, Row
-from congener.disk import DTYPE, explained, locked, map_matrix, sync, sync_folder
+from congener.catalogue import Catalogue
+from congener.changes import Changes
+from congener.disk import DTYPE, SUMS, explained, locked, map_matrix, row_sums, sync, sync_folder
+from congener.schema import FORMAT_VERSION, Row, fitted_sum
 
 __all__ = ["FORMAT_VERSION", "PACKED", "Changes", "Embed", "Embedded", "Row", "Store"]
 
@@ -37,7 +45,11 @@ Under the space's name and `PACKED` there may be bytes that are made of these em
 PACKED = ".packed"
 
 _BLOCK = 4096  # features embedded at once
+_SEEN_WHOLE = 4096  # images up to which embeddings are held against their checksums as soon as they are opened: 4 ms
 _MADE = ("features-*", "embeddings-*", "graph-*")
+_SPACE = re.compile(r"[a-z]+(\.packed)?")
+
+_T = TypeVar("_T")
 _COMPACT_BYTES = 2**20  # below this, holes aren't worth the work
 
 
@@ -69,8 +81,24 @@ class Embedded(NamedTuple):
         return cls(keys, ids, rows, matrix, packed)
 
 
+class _Held(NamedTuple):
+    """Files that stay mapped, as long as nothing changes."""
+
+    version: tuple[int, int]
+    features: NDArray[np.float16]
+    embeddings: list[tuple[NDArray[Any], NDArray[np.uint32]]]
+    """With their checksums."""
+
+
 class Store(Catalogue):
     """One gallery's files. Open it with `Store.open` or `Store.create`; one thread at a time."""
+
+    _held: _Held | None = None
+
+    def close(self) -> None:
+        """Close the gallery's files."""
+        self._held = None
+        super().close()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -79,40 +107,78 @@ class Store(Catalogue):
         Raises GalleryBusyError when another writer is at work.
         """
         with explained(self.folder), locked(self.folder):
-            self._sweep()
-            yield
+            self.sweep()
+            try:
+                yield
+            finally:
+                self._draw_in_log()
 
-    def _sweep(self) -> None:
-        """Delete files that a compaction or a new generation, interrupted or not, has left behind."""
+    def leftovers(self) -> set[Path]:
+        """Return files that a compaction or a new generation, interrupted or not, has left behind."""
         generation = self.generation()
         kept = {self._matrix_path()}
         if generation:
-            kept |= {self._embeddings_path(generation, space) for space in generation["spaces"]}
+            embeddings = {self.embeddings_path(generation, name) for name in generation["spaces"]}
+            kept |= embeddings | {_sums_path(path) for path in embeddings}
             kept |= {self.graph_path(space) for space in generation["spaces"]}
-        for path in {found for glob in _MADE for found in self.folder.glob(glob)} - kept:
+        return {found for glob in _MADE for found in self.folder.glob(glob)} - kept
+
+    def sweep(self) -> None:
+        """Delete them; inside `writing`."""
+        for path in self.leftovers():
             with suppress(OSError):  # a reader's map may hold it on some systems
                 path.unlink()
+
+    def feature_rows(self) -> int:
+        """Return how many whole features the matrix holds."""
+        path = self._matrix_path()
+        return path.stat().st_size // self._row_bytes if path.exists() else 0
+
+    def torn_bytes(self) -> int:
+        """Return how many bytes of a torn row there are at the end of the matrix."""
+        path = self._matrix_path()
+        return path.stat().st_size % self._row_bytes if path.exists() else 0
+
+    def cut_torn_row(self) -> None:
+        """Cut it off, which no reader maps; inside `writing`."""
+        if self.torn_bytes():
+            os.truncate(self._matrix_path(), self.feature_rows() * self._row_bytes)
 
     # what is fitted on the gallery
 
     def generation(self) -> dict[str, Any] | None:
         """Return the facts of what was fitted last, or None: number, slots, spaces (name -> dimension), …"""
         generation: dict[str, Any] | None = self.get("generation", None)
+        if generation is not None and not _is_possible(generation):
+            raise self._damaged("what it says of its embeddings can't be")
         return generation
+
+    def _embedded_slots(self) -> int:
+        return int((self.generation() or {"slots": 0})["slots"])
 
     def fitted(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that were fitted, by name."""
-        rows = self._db.execute("SELECT name, value FROM fitted ORDER BY name")
-        return {name: np.load(BytesIO(value), allow_pickle=False) for name, value in rows}
+        with explained(self.folder), self._reading():
+            rows = self._all("SELECT name, value FROM fitted ORDER BY name")
+            generation = self.generation() or {"fitted": fitted_sum(())}
+        try:
+            if fitted_sum(rows) == generation["fitted"]:
+                return {name: np.load(BytesIO(value), allow_pickle=False) for name, value in rows}
+        except (TypeError, ValueError, EOFError, MemoryError):  # what no array is
+            pass
+        raise self._damaged("what was fitted on it is not what was written")
 
     def sample(self, count: int) -> tuple[list[int], NDArray[np.float16]]:
         """Return ids and features (n, d) of up to `count` different images, chosen by content alone."""
         with explained(self.folder), self._reading():
-            rows = self._db.execute(
-                "SELECT min(id), slot FROM images GROUP BY content ORDER BY content LIMIT ?", (count,)
-            ).fetchall()
-            matrix = self._matrix(max((slot for _, slot in rows), default=-1) + 1)
-        return [id for id, _ in rows], matrix[[slot for _, slot in rows]]
+            rows = self._all(
+                "SELECT min(id), slot, checksum FROM images GROUP BY content ORDER BY content LIMIT ?", (count,)
+            )
+            matrix = self.matrix(max((slot for _, slot, _ in rows), default=-1) + 1)
+        features = matrix[[slot for _, slot, _ in rows]]
+        if not np.array_equal(row_sums(features), [checksum for _, _, checksum in rows]):
+            raise self._damaged("a feature is not the one that was written")
+        return [id for id, _, _ in rows], features
 
     def new_generation(
         self,
@@ -127,15 +193,16 @@ class Store(Catalogue):
         """
         with explained(self.folder):
             last = self.generation() or {"number": 0}
+            rows = [(name, _as_bytes(array)) for name, array in sorted(arrays.items())]
             generation = facts | {"number": last["number"] + 1, "spaces": dimensions, "slots": 0}
+            generation |= {"fitted": fitted_sum(rows)}
             generation["slots"] = self._append_embeddings(generation, embed)
             with self.transaction():
                 self._db.execute("DELETE FROM fitted")
-                rows = [(name, _as_bytes(array)) for name, array in arrays.items()]
                 self._db.executemany("INSERT INTO fitted VALUES (?, ?)", rows)
                 self.set("generation", generation)
                 self.set("changed", 0)
-            self._sweep()
+            self.sweep()
 
     def extend_generation(self, embed: Embed) -> None:
         """Embed the slots that the generation's matrices don't reach yet; inside `writing`."""
@@ -149,61 +216,129 @@ class Store(Catalogue):
             if slots != generation["slots"]:
                 with self.transaction():
                     self.set("generation", generation | {"slots": slots})
-                self._sweep()
+                self.sweep()
+
+    def forget_embeddings(self) -> None:
+        """Have the embeddings made again, by the next `extend_generation`; inside `writing`."""
+        if generation := self.generation():
+            self.set("generation", generation | {"slots": 0})
+            self.set("graph", None)
 
     def _append_embeddings(self, generation: dict[str, Any], embed: Embed) -> int:
         """Append the embeddings of all slots from generation["slots"] on; return how many slots there are."""
-        (highest,) = self._db.execute("SELECT max(slot) FROM images").fetchone()
-        total = 0 if highest is None else highest + 1
-        matrix = self._matrix(total)
+        total, done = self._slots_in_use(), generation["slots"]
         with ExitStack() as stack:
-            files: dict[str, BufferedWriter] = {}
-            for space, dimension in generation["spaces"].items():
-                file = stack.enter_context(self._embeddings_path(generation, space).open("ab"))
-                file.truncate(generation["slots"] * dimension * _dtype(space).itemsize)
-                files[space] = file
-            for start in range(generation["slots"], total, _BLOCK):
-                made = embed(matrix[start : min(start + _BLOCK, total)])
-                for space, file in files.items():
-                    file.write(made[space].astype(_dtype(space)).tobytes())
-            for file in files.values():
-                sync(file)
+            files: dict[str, tuple[BufferedWriter, BufferedWriter]] = {}
+            for name, columns in generation["spaces"].items():
+                path = self.embeddings_path(generation, name)
+                files[name] = (
+                    stack.enter_context(self._opened_at(path, done * columns * _dtype(name).itemsize)),
+                    stack.enter_context(self._opened_at(_sums_path(path), done * SUMS.itemsize)),
+                )
+            for start in range(done, total, _BLOCK):
+                made = embed(self._sound_features(start, min(start + _BLOCK, total)))
+                for name, (file, sums) in files.items():
+                    rows = np.ascontiguousarray(made[name], _dtype(name))
+                    file.write(rows.tobytes())
+                    sums.write(row_sums(rows).tobytes())
+            for pair in files.values():
+                for file in pair:
+                    sync(file)
         sync_folder(self.folder)
         return total
+
+    def _opened_at(self, path: Path, size: int) -> BufferedWriter:
+        """Open a file to write behind its committed part; what an interrupted run has left there is cut off."""
+        file = path.open("ab")
+        if file.tell() < size:
+            file.close()
+            raise self._damaged(f"{path.name} has {path.stat().st_size} bytes, the catalogue counts on {size}")
+        file.truncate(size)
+        return file
 
     def embeddings(self, space: str, embed: Embed) -> Embedded:
         """Return all embeddings in a space of the generation.
 
-        embed: for the slots that an interrupted run has left without. Raises GalleryError as `features` does.
+        embed: for the slots that an interrupted run has left without. Those of a small gallery are held against their
+        checksums; of a larger one, each that is a hit is, by `verified`. Raises GalleryError as `features` does.
         """
+        return self._settled(lambda: self._embeddings(space, embed))
+
+    def _settled(self, read: Callable[[], _T]) -> _T:
+        """Read files; again where a writer has just moved to others."""
         with explained(self.folder):
-            try:
-                return self._embeddings(space, embed)
-            except FileNotFoundError:  # a writer may just have moved to a new generation
-                return self._embeddings(space, embed)
+            for _ in range(3):
+                with suppress(FileNotFoundError):
+                    return read()
+            return read()
 
     def _embeddings(self, space: str, embed: Embed) -> Embedded:
         with self._reading():
             generation = self.generation()
-            assert generation is not None
+            if generation is None or space not in generation["spaces"]:
+                raise self._damaged(f"it has no embeddings {space}")
             ids, slots = self._slots()
             total, done = int(slots.max(initial=-1)) + 1, generation["slots"]
             names = [name for name in (space, space + PACKED) if name in generation["spaces"]]
-            matrices = {name: self._embedded(generation, name) for name in names}
-            fresh = self._matrix(total)[done:total] if total > done else None
+            matrices = {name: self.embedded(generation, name) for name in names}
+            if len(ids) <= _SEEN_WHOLE:
+                for name, matrix in matrices.items():
+                    self._verify(generation, name, matrix, np.unique(slots[slots < done]))
+            fresh = self._sound_features(done, total) if total > done else None
         if fresh is not None:
             made = embed(fresh)
             matrices = {name: np.concatenate([old, made[name].astype(old.dtype)]) for name, old in matrices.items()}
         return Embedded.of(ids, slots, matrices[space], matrices.get(space + PACKED))
 
-    def _embedded(self, generation: dict[str, Any], name: str) -> NDArray[Any]:
-        """Map a matrix of the generation."""
+    def verified(self, id: int) -> Row | None:
+        """Return an image whose row, feature and embeddings are those that were written; None where it is gone.
+
+        Raises GalleryError where they aren't.
+        """
+        return self._settled(lambda: self._verified(id))
+
+    def _verified(self, id: int) -> Row | None:
+        with self._reading():
+            row = self.find(id=id)
+            if row is None:
+                return None
+            held = self._open_files()
+        self._sound(held.features, row)
+        for embeddings, sums in held.embeddings:
+            if row.slot < len(sums) and zlib.crc32(embeddings[row.slot].tobytes()) != sums[row.slot]:
+                raise self._damaged(f"an embedding of {row.path} is not the one that was written")
+        return row
+
+    def _open_files(self) -> "_Held":
+        """Return the files mapped as they are now; kept, as for a single row mapping them is most of the work."""
+        version = self.version()
+        if self._held is None or self._held.version != version:
+            generation = self.generation() or {"spaces": {}}
+            pairs = [(self.embedded(generation, name), self.sums(generation, name)) for name in generation["spaces"]]
+            self._held = _Held(version, self.matrix(self._slots_in_use()), pairs)
+        return self._held
+
+    def _verify(self, generation: dict[str, Any], name: str, matrix: NDArray[Any], slots: NDArray[np.int64]) -> None:
+        """Raise GalleryError unless these rows of a matrix are those that were written."""
+        if len(slots) and not np.array_equal(row_sums(matrix[slots]), self.sums(generation, name)[slots]):
+            raise self._damaged(f"{self.embeddings_path(generation, name).name} is not what was written")
+
+    def embedded(self, generation: dict[str, Any], name: str) -> NDArray[Any]:
+        """Map a matrix (slots, d) of the generation; name: a space, or with `PACKED`."""
         count, columns, dtype = generation["slots"], generation["spaces"][name], _dtype(name)
         if not count:
             return np.empty((0, columns), dtype)
-        return map_matrix(self._embeddings_path(generation, name), count, columns, dtype)[:count]
+        return map_matrix(self.embeddings_path(generation, name), count, columns, dtype)
 
-    def _embeddings_path(self, generation: dict[str, Any], name: str) -> Path:
+    def sums(self, generation: dict[str, Any], name: str) -> NDArray[np.uint32]:
+        """Map the checksums (slots,) of its rows."""
+        if not generation["slots"]:
+            return np.empty(0, SUMS)
+        path = _sums_path(self.embeddings_path(generation, name))
+        return map_matrix(path, generation["slots"], 1, SUMS)[:, 0]
+
+    def embeddings_path(self, generation: dict[str, Any], name: str) -> Path:
+        """Return the file of a matrix of a generation."""
         space = name.removesuffix(PACKED)
         return self.folder / f"embeddings-{generation['number']}-{space}.{'f16' if space == name else 'i8'}"
 
@@ -215,28 +350,34 @@ class Store(Catalogue):
     def compact(self) -> bool:
         """Write the matrix anew without its holes, when they are the greater part of it."""
         with explained(self.folder):
-            (used,) = self._db.execute("SELECT count(DISTINCT slot) FROM images").fetchone()
+            (used,) = self._only("SELECT count(DISTINCT slot) FROM images")
             taken = self._matrix_path().stat().st_size if self._matrix_path().exists() else 0
             if taken <= 2 * used * self._row_bytes or taken < _COMPACT_BYTES:
                 return False
-            slots = [s for (s,) in self._db.execute("SELECT DISTINCT slot FROM images ORDER BY slot")]
+            slots = np.array(self._all("SELECT DISTINCT slot FROM images ORDER BY slot"), np.int64)[:, :1].ravel()
             number = self.get("matrix") + 1
-            fresh = self._matrix_path(number)
-            matrix = self._matrix(slots[-1] + 1 if slots else 0)
-            with fresh.open("wb") as file:
-                for start in range(0, len(slots), 4096):
-                    file.write(matrix[slots[start : start + 4096]].tobytes())
+            matrix = self.matrix(int(slots.max(initial=-1)) + 1)
+            with self._matrix_path(number).open("wb") as file:
+                for start in range(0, len(slots), _BLOCK):
+                    file.write(matrix[slots[start : start + _BLOCK]].tobytes())
                 sync(file)
             sync_folder(self.folder)
-            with self.transaction():
-                moved = [(new, slot) for new, slot in enumerate(slots)]
-                # slots only fall, in rising order: none is overwritten before it has moved
-                self._db.executemany("UPDATE images SET slot = ? WHERE slot = ?", moved)
+            with self.transaction() as changes:
+                self._move(changes, slots)
                 self.set("matrix", number)
-                if generation := self.generation():  # its matrices go by the old slots
-                    self.set("generation", generation | {"slots": 0})
-            self._sweep()
+                self.forget_embeddings()  # which go by the old slots
+            self.sweep()
             return True
+
+    def _move(self, changes: Changes, slots: NDArray[np.int64]) -> None:
+        """Give each image the position of its slot among these (n,), rising."""
+        last = -1
+        while ids := [id for (id,) in self._all("SELECT id FROM images WHERE id > ? ORDER BY id LIMIT 4096", (last,))]:
+            for id in ids:
+                row = self.find(id=id)  # held against its checksum, before it gets another
+                if row is not None:
+                    changes.put(replace(row, slot=int(np.searchsorted(slots, row.slot))))
+            last = ids[-1]
 
 
 def _dtype(name: str) -> np.dtype[Any]:
@@ -248,3 +389,17 @@ def _as_bytes(array: NDArray[Any]) -> bytes:
     file = BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()
+
+
+def _sums_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.crc")
+
+
+def _is_possible(generation: Any) -> bool:
+    """Tell whether these are facts that a generation may have: they name files and say how long these are."""
+    if not isinstance(generation, dict) or not isinstance(generation.get("spaces"), dict):
+        return False
+    numbers = [generation.get("number"), generation.get("slots"), *generation["spaces"].values()]
+    return all(isinstance(number, int) and 0 <= number < 2**40 for number in numbers) and all(
+        isinstance(name, str) and _SPACE.fullmatch(name) for name in generation["spaces"]
+    )

@@ -1,0 +1,74 @@
+"""Changes: what one transaction does to a catalogue and its matrix of features."""
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from congener.disk import DTYPE, damaged, sync, sync_folder
+from congener.schema import COLUMNS, Row, image_sum
+
+
+class Changes:
+    """What can be done in a transaction."""
+
+    def __init__(self, db: sqlite3.Connection, matrix: Path, counted_on: Callable[[], int]) -> None:
+        """counted_on: tells how many rows the matrix must have."""
+        self._db = db
+        self._matrix = matrix
+        self._counted_on = counted_on
+        self._file: IO[bytes] | None = None
+        self.count = 0
+        """Images added, removed or replaced."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._file is not None:
+            with self._file:
+                if kind is None:
+                    sync(self._file)
+
+    def append(self, feature: NDArray[np.float32]) -> tuple[int, int]:
+        """Append a pooled feature (d,); return its slot and checksum."""
+        row = feature.astype(DTYPE).tobytes()
+        if self._file is None:
+            self._file = self._opened(len(row))
+        slot = self._file.tell() // len(row)
+        self._file.write(row)
+        self.count += 1
+        return slot, zlib.crc32(row)
+
+    def _opened(self, row_bytes: int) -> IO[bytes]:
+        is_new = not self._matrix.exists()
+        present = 0 if is_new else self._matrix.stat().st_size // row_bytes
+        if present < (needed := self._counted_on()):  # what follows would stand where others are looked for
+            raise damaged(self._matrix.parent, f"{self._matrix.name} holds {present} rows of {needed}")
+        file = self._matrix.open("ab")
+        if is_new:
+            sync_folder(self._matrix.parent)
+        # an interrupted run may have left a torn row: begin behind it
+        file.write(b"\0" * (-file.tell() % row_bytes))
+        return file
+
+    def put(self, row: Row) -> None:
+        """Insert an image (id 0: the next free one), or replace the one with its id."""
+        # by name: dataclasses.astuple copies each value deeply, and took longer than SQLite
+        values = (os.fsencode(row.path), row.size, row.mtime_ns, row.content, row.slot, row.checksum)
+        total = image_sum(row.id, *values) if row.id else 0
+        put = f"INSERT OR REPLACE INTO images ({COLUMNS}, sum) VALUES (?,?,?,?,?,?,?,?)"
+        id = self._db.execute(put, (row.id or None, *values, total)).lastrowid
+        if not row.id and id is not None:  # known only now
+            self._db.execute("UPDATE images SET sum = ? WHERE id = ?", (image_sum(id, *values), id))
+
+    def delete(self, ids: Iterable[int]) -> None:
+        """Drop images."""
+        dropped = [(id,) for id in ids]
+        self._db.executemany("DELETE FROM images WHERE id = ?", dropped)
+        self.count += len(dropped)

@@ -1,0 +1,150 @@
+"""Check a gallery: catalogue, features, embeddings and index agree, and each is what was written.
+
+Opening a gallery costs the same whatever its size, so it can't look at everything; this does.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from congener.catalogue import CATALOGUE
+from congener.codes import unit
+from congener.cores import cores
+from congener.disk import explained, locked
+from congener.encoders import Encoder
+from congener.errors import GalleryError, ImageError
+from congener.examination import READ_AGAIN, CheckReport, Examination, Finding, Progress, start_again
+from congener.images import open_file, open_image
+from congener.repair import mend
+from congener.schema import FORMAT_VERSION, Row
+from congener.store import Store
+
+__all__ = ["CheckReport", "Finding", "check"]
+
+_BLOCK = 4096
+_CHANGED = "changed"
+_ALIKE = 0.999  # the cosine of a feature and itself from another version of a decoder
+
+
+def check(
+    store: str | os.PathLike[str],
+    *,
+    encoder: Encoder | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    repair: bool = False,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Look at all that a gallery holds.
+
+    store: where it is kept; encoder: by default the one that made it. folder: of its images, to read and encode
+    each again; by default they are left alone. repair: mend what can be mended: what is derived is made again, an
+    image whose row or feature is damaged is dropped, so that the next update reads its file again.
+    Raises GalleryError when there is no gallery, or it can't be looked at; GalleryBusyError while another process
+    writes to it. What is wrong with it is in the report.
+    """
+    place = Path(store)
+    started = time.perf_counter()
+    if not place.is_dir():
+        raise GalleryError(f"there is no gallery at {place}: congener index FOLDER makes one")
+    with _alone(place):
+        report = _examined(place, encoder, folder, progress)
+        if repair and (report.findings or report.unused):
+            report = _mended(report, lambda: _examined(place, encoder, folder, progress), encoder)
+    return replace(report, seconds=time.perf_counter() - started)
+
+
+def _mended(report: CheckReport, examined: Callable[[], CheckReport], encoder: Encoder | None) -> CheckReport:
+    """Mend what was found until nothing is left, or nothing more comes of it; mended is what isn't found again."""
+    mended: tuple[Finding, ...] = ()
+    for _ in range(3):  # what is mended may show what could not be looked at before
+        mend(Path(report.gallery), encoder, report.findings)
+        after = examined()
+        mended += tuple(replace(found, mended=True) for found in report.findings if found not in after.findings)
+        settled = not after.findings or after.findings == report.findings
+        report = after
+        if settled:
+            break
+    return replace(report, findings=mended + report.findings)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Keep writers out, where there may be any."""
+    if not os.access(place, os.W_OK):
+        yield
+        return
+    with explained(place), locked(place):
+        yield
+
+
+def _examined(
+    place: Path, encoder: Encoder | None, folder: str | os.PathLike[str] | None, progress: Progress | None
+) -> CheckReport:
+    problem = "there is none"
+    if Store.exists(place):
+        try:
+            store = Store.open(place, trusting=True)
+        except GalleryError as error:
+            problem = str(error)
+        else:
+            try:
+                examination = Examination(store, encoder, progress)
+                report = examination.report()
+                if folder is not None and report.sound:
+                    report = _compare_pictures(report, store, examination.encoder, Path(folder), progress)
+                return report
+            finally:
+                store.close()
+    found = Finding("catalogue", CATALOGUE, problem, start_again(place))
+    return CheckReport(str(place), FORMAT_VERSION, findings=(found,))
+
+
+def _compare_pictures(
+    report: CheckReport, store: Store, encoder: Encoder, folder: Path, progress: Progress | None
+) -> CheckReport:
+    """Read and encode every file again, and compare."""
+    rows = store.rows()
+    done, changed, findings = 0, 0, []
+
+    def compare(row: Row) -> str | None:
+        return _compare(row, features[row.id], encoder, folder)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        while some := list(islice(rows, _BLOCK)):
+            features = {row.id: store.feature(row) for row in some}
+            for row, problem in zip(some, pool.map(compare, some), strict=True):
+                done += 1
+                if problem == _CHANGED:
+                    changed += 1
+                elif problem is not None:
+                    findings.append(Finding("picture", row.path, problem, READ_AGAIN))
+                if progress:
+                    progress(done, report.images)
+    return replace(report, pictures=done, changed=changed, findings=(*report.findings, *findings))
+
+
+def _compare(row: Row, feature: NDArray[np.float16], encoder: Encoder, folder: Path) -> str | None:
+    """Return what is wrong with a picture's feature (d,), or None."""
+    try:
+        with open_file(folder / row.path) as file:
+            status = os.fstat(file.fileno())
+            if (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
+                return _CHANGED
+            if hashlib.file_digest(file, "sha256").digest() != row.content:
+                return "its file holds something else than was indexed, with the same size and time"
+            file.seek(0)
+            pixels = encoder.preprocess(open_image(file, encoder.resized_side))
+    except (OSError, ImageError) as error:
+        return f"it can't be read: {error}" if os.path.lexists(folder / row.path) else _CHANGED
+    pooled = encoder.encode(pixels[None]).pooled[0]
+    alike = float(unit(pooled) @ unit(feature)) >= _ALIKE or np.allclose(pooled, feature, atol=1e-3)
+    return None if alike else "its feature is not what the encoder makes of its file"

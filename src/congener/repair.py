@@ -1,0 +1,126 @@
+"""Repair: what is derived is made again; an image whose own data are damaged is dropped, to be read again.
+
+Nothing is ever changed where a reader may have it mapped: what is made again gets a new number.
+"""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from congener.disk import explained
+from congener.encoders import Encoder
+from congener.errors import GalleryError
+from congener.examination import Finding, encoder_of
+from congener.fit import Fit
+from congener.schema import COLUMNS, FACTS, put_fact, rewrite_images, sound_fact, sound_row
+from congener.store import Store
+
+
+def mend(place: Path, encoder: Encoder | None, findings: Sequence[Finding]) -> None:
+    """Mend what can be; inside the writers' lock. What can't be mended stays as it is: check again afterwards."""
+    wrong = {finding.what for finding in findings}
+    try:
+        store = Store.open(place, trusting=True)
+    except GalleryError:  # nothing can be made of it
+        return
+    try:
+        with explained(place), suppress(sqlite3.DatabaseError):
+            if "fact" in wrong:
+                _mend_facts(store)
+            if wrong & {"catalogue", "image"}:
+                _mend_catalogue(store)
+            if wrong & {"feature", "picture"}:
+                _drop(store, {finding.where for finding in findings if finding.what in {"feature", "picture"}})
+            store.cut_torn_row()
+            if "fitted" in wrong:
+                _forget_fit(store)
+            if wrong & {"embeddings", "feature"}:
+                _embed_again(store, encoder)
+            if "graph" in wrong:
+                _delete_graph(store)
+            store.sweep()
+    except GalleryError:  # the check that follows says what is left
+        pass
+    finally:
+        store.close()
+
+
+def _mend_catalogue(store: Store) -> None:
+    """Write images and indexes, and where that isn't enough all pages, anew, without what isn't as it was written."""
+
+    def kept(values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        row = sound_row(values)
+        return None if row is None or row.slot < 0 else values
+
+    with store.transaction() as changes:
+        changes.count += rewrite_images(store.connection, f"{COLUMNS}, sum", kept)
+    if store.connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        store.connection.execute("VACUUM")
+
+
+def _mend_facts(store: Store) -> None:
+    """Put what a new gallery has in the place of facts that are lost, but for what can't be guessed."""
+    db = store.connection
+    sound = set()
+    with explained(store.folder):
+        db.execute("BEGIN IMMEDIATE")
+        for key, value, total in db.execute("SELECT key, value, sum FROM meta").fetchall():
+            try:
+                sound_fact(key, value, total)
+                sound.add(key)
+            except ValueError:
+                db.execute("DELETE FROM meta WHERE key = ?", (key,))
+        lost = FACTS.keys() - sound
+        if "generation" in sound:
+            try:
+                store.generation()
+            except GalleryError:
+                lost |= {"generation"}
+        matrices = list(store.folder.glob("features-*.f16"))
+        guessed = FACTS | {"changed": max(len(store), 1)}
+        if len(matrices) == 1:
+            with suppress(ValueError):
+                guessed["matrix"] = int(matrices[0].stem.split("-")[1])
+        certain = len(matrices) == 1 or not len(store)
+        for key in lost - {"encoder", "format"} - (set() if certain else {"matrix"}):
+            put_fact(db, key, guessed[key])
+        if "generation" in lost:
+            put_fact(db, "changed", guessed["changed"])
+            db.execute("DELETE FROM fitted")
+        db.execute("COMMIT")
+
+
+def _drop(store: Store, paths: set[str]) -> None:
+    """Drop images, so that the next update reads their files again.
+
+    Where features are lost, new ones will stand in their slots: no embedding of before may stay.
+    """
+    rows = [store.find(path=path) for path in paths]
+    with store.transaction() as changes:
+        changes.delete(row.id for row in rows if row is not None)
+
+
+def _forget_fit(store: Store) -> None:
+    with store.transaction():
+        store.connection.execute("DELETE FROM fitted")
+        store.set("generation", None)
+        store.set("changed", max(len(store), 1))
+
+
+def _embed_again(store: Store, encoder: Encoder | None) -> None:
+    if store.generation() is not None:
+        fit = Fit.restored(store.fitted())
+        store.forget_embeddings()
+        store.extend_generation(fit.embed_all(encoder_of(store, encoder)))
+
+
+def _delete_graph(store: Store) -> None:
+    """Delete it, not write it anew: a reader that has it mapped keeps it."""
+    facts = store.get("graph", None)
+    store.set("graph", None)
+    if facts:
+        with suppress(OSError):
+            os.unlink(store.folder / os.path.basename(str(facts["file"])))
