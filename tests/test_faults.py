@@ -124,11 +124,6 @@ SHARED = 32
 """Kilobytes that SQLite needs to open a catalogue: its file of shared memory."""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="disk.py, _explain: with less room than SQLite's shared memory takes (32 kB) opening ends in 'disk I/O "
-    "error', and the message advises to delete a sound gallery; it should say that there is no room",
-)
 def test_a_gallery_on_a_full_disk_is_opened_or_said_to_lack_room(tmp_path: Path, small_disk: Path) -> None:
     folder, store = tmp_path / "pictures", small_disk / "gallery"
     paint(folder, 20)

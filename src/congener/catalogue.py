@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.changes import Changes
-from congener.disk import DTYPE, damaged, explained, locked, map_matrix, row_sums, sync_folder
+from congener.disk import DTYPE, damaged, explained, locked, make_folder, map_matrix, row_sums, sync_folder
 from congener.errors import GalleryError
 from congener.schema import (
     COLUMNS,
@@ -68,7 +68,7 @@ class Catalogue:
         Two processes may do so at once: the first one's stands.
         """
         with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             if not cls.exists(folder):
                 with locked(folder, timeout=30):
                     if not cls.exists(folder):

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ SUMS = np.dtype("<u4")
 """Of the checksums that lie beside a matrix."""
 
 _LOCK = "lock"
+_SHARED = 2**17  # bytes: four times SQLite's shared memory
 
 
 @contextmanager
@@ -95,6 +97,14 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it lies in, lasting."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in reversed(new):
+        sync_folder(each.parent)
+
+
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
     """Turn what SQLite and the system say of a gallery's files into a GalleryError."""
@@ -111,10 +121,18 @@ def explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _is_full(folder: Path) -> bool:
+    """Tell whether there is no room for SQLite's shared memory, for want of which it speaks of an I/O error."""
+    try:
+        return shutil.disk_usage(folder).free < _SHARED
+    except OSError:
+        return False
+
+
 def _explain(folder: Path, message: str) -> str:
     if "readonly" in message or "unable to open" in message:
         return f"can't write the gallery {folder}: choose another place with --gallery PATH"
-    if "full" in message:
+    if "full" in message or ("I/O" in message and _is_full(folder)):
         return f"no room left on the disk of the gallery {folder}: make room and run again"
     if "locked" in message or "busy" in message:
         return f"another process is writing to the gallery {folder}: try again"

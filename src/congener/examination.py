@@ -301,6 +301,8 @@ class Examination:
 
         generation = self._store.generation() or {"spaces": {}, "slots": 0}
         space = path.name.split("-")[-1]
+        if path != self._store.graph_path(space):  # of an older generation: unused, until its own is built
+            return 0
         try:
             graph = open_graph(path, generation["spaces"].get(space, 0))
             as_written = facts.get("sum", 0) in {0, file_sum(path)} and graph.rows <= generation["slots"]

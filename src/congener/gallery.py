@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from congener import codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
-from congener.encoders import DEFAULT, Encoder, load_encoder
+from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
 from congener.errors import CongenerError, GalleryError
 from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
@@ -82,6 +82,12 @@ class Gallery:
                 raise GalleryError(f"{self.folder} is not indexed yet: congener index {self.folder}")
             store = Store.open(self.store_folder)
             made_by = store.get("encoder")
+            if not isinstance(made_by, dict) or made_by.keys() != {field.name for field in fields(Identity)}:
+                store.close()
+                raise GalleryError(
+                    f"the gallery {self.store_folder} doesn't say which encoder made it: delete that folder and index "
+                    "again"
+                )
             if self._encoder is None:
                 name = self._name or made_by["name"]
                 of_gallery = made_by["precision"] if name == made_by["name"] else None
@@ -230,7 +236,14 @@ class Gallery:
         if generation is None:
             return None
         if self._fit is None or self._fit[0] != generation["number"]:
-            self._fit = generation["number"], Fit.restored(store.fitted())
+            try:
+                fitted = Fit.restored(store.fitted())
+            except (KeyError, ValueError, IndexError, TypeError):  # its checksums hold: somebody else wrote it
+                raise GalleryError(
+                    f"what was fitted on the gallery {self.store_folder} is not what this congener writes: "
+                    "delete that folder and index again"
+                ) from None
+            self._fit = generation["number"], fitted
         return self._fit[1]
 
     @property
