@@ -84,9 +84,7 @@ def _shared_workers() -> Iterator[_Shared]:
 
 
 @pytest.fixture(autouse=True)
-def _few_workers(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _shared_workers: _Shared
-) -> None:
+def _few_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _shared_workers: _Shared) -> None:
     """Have updates share their workers, but for tests that are marked with own_workers."""
     if request.node.get_closest_marker("own_workers") is None:
         monkeypatch.setattr("congener.update.Workers", lambda *_: _shared_workers)

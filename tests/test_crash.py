@@ -139,9 +139,9 @@ class State:
     """What the catalogue may hold: what was committed, and what was being committed; None: no gallery yet."""
 
 
-def states(recording: Recording, chosen: Sequence[tuple[int, str]], *, top_is_sure: bool = True) -> Iterator[State]:
+def states(recording: Recording, chosen: Sequence[tuple[int, str]]) -> Iterator[State]:
     """Yield what is left if the crash comes before operation n, of the given kind."""
-    disk, done = Disk(recording.place, recording.before, top_is_sure=top_is_sure), 0
+    disk, done = Disk(recording.place, recording.before), 0
     told = [recording.first, *_told(recording.operations)]
     step, acknowledged = next(iter(STEPS)), 0
     for n, kind in sorted(chosen):
@@ -176,16 +176,14 @@ def digest(tree: Tree) -> bytes:
     return result.digest()
 
 
-def try_states(
-    recording: Recording, chosen: Sequence[tuple[int, str]], folder: Path, *, top_is_sure: bool = True
-) -> int:
+def try_states(recording: Recording, chosen: Sequence[tuple[int, str]], folder: Path) -> int:
     """Try what crashes at these moments leave; return how many states differed."""
     tried: set[bytes] = set()
     failed: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("congener.update.Workers", ReadHere)
         patch.setattr("congener.store._COMPACT_BYTES", 1)
-        for state in states(recording, chosen, top_is_sure=top_is_sure):
+        for state in states(recording, chosen):
             key = digest(state.tree) + state.step.encode() + str(state.allowed).encode()
             if key in tried:
                 continue
@@ -225,9 +223,10 @@ def test_a_crash_at_every_moment_is_survived(recording: Recording, fast_folder: 
 
 def test_a_new_gallery_isn_t_lost_as_a_whole(recording: Recording, fast_folder: Path) -> None:
     moments = [(n, "all dropped") for n in range(0, len(recording.operations), 100)]
-    try_states(recording, moments, fast_folder / "top", top_is_sure=False)
+    try_states(recording, moments, fast_folder / "top")
 
 
+@pytest.mark.skipif(APPROXIMATE == "auto", reason="needs usearch")
 def test_check_takes_the_graph_of_an_older_generation_for_unused(
     colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +279,7 @@ def test_a_crash_of_the_run_that_follows_a_crash_is_survived(
 def test_many_crashes_of_runs_that_follow_a_crash_are_survived(
     shim: Path, recording: Recording, fast_folder: Path
 ) -> None:
-    try_crashes_of_crashes(shim, recording, fast_folder / "often", 60, 200)
+    try_crashes_of_crashes(shim, recording, fast_folder / "often", 20, 200)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -303,7 +302,7 @@ def test_a_crash_of_a_migration_is_survived(shim: Path, fast_folder: Path, versi
     operations = record(shim, place, pictures, ["first"])
     recording = Recording(operations, place, before, first, pictures, colours, fresh)
     moments = all_moments(recording)
-    assert try_states(recording, random.Random(3).sample(moments, 80), fast_folder / f"migrations-{version}") > 40
+    assert try_states(recording, random.Random(3).sample(moments, 50), fast_folder / f"migrations-{version}") > 25
 
 
 # real kills
@@ -358,7 +357,7 @@ def test_kills_of_the_command_are_survived(cabinet: Path, tmp_path: Path) -> Non
 
 @pytest.mark.long
 def test_many_kills_of_the_command_are_survived(tmp_path: Path) -> None:
-    paint_cabinet(tmp_path / "painted", specimens=12)
+    paint_cabinet(tmp_path / "painted", specimens=6)
     kill_command(tmp_path / "painted", tmp_path, 200, seed=1)
 
 
@@ -383,7 +382,7 @@ def kill_command(folder: Path, place: Path, count: int, seed: int) -> None:
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         if Store.exists(store):
-            report = check(store, folder=folder)
+            report = check(store, folder=folder if rng.random() < 0.2 else None)
             assert not report.findings, report.findings
             assert not report.changed
             if process.returncode == 0 or rng.random() < 0.2:

@@ -81,7 +81,7 @@ def check(name: str, *, auto: bool = False) -> None:
 
 def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | None = None) -> None:
     """Make or extend the graph over a space where it is due; inside the store's `writing`."""
-    if embedded.packed is None:  # of a generation older than this; the next one has them
+    if embedded.packed is None or not len(embedded.ids):  # of a generation older than this; the next one has them
         return
     from congener.indexes.approximate import ApproximateIndex, build_graph, extend_graph, is_sound, measure
 

@@ -208,15 +208,15 @@ class Store(Catalogue):
         """Embed the slots that the generation's matrices don't reach yet; inside `writing`."""
         with explained(self.folder):
             generation = self.generation()
-            if generation is None:
+            # never fewer than before: a reader may have mapped what would be written over
+            if generation is None or self._slots_in_use() <= generation["slots"]:
                 return
             if not generation["slots"]:  # the slots have moved: write anew, under a new number
                 generation["number"] += 1
             slots = self._append_embeddings(generation, embed)
-            if slots != generation["slots"]:
-                with self.transaction():
-                    self.set("generation", generation | {"slots": slots})
-                self.sweep()
+            with self.transaction():
+                self.set("generation", generation | {"slots": slots})
+            self.sweep()
 
     def forget_embeddings(self) -> None:
         """Have the embeddings made again, by the next `extend_generation`; inside `writing`."""
@@ -354,7 +354,7 @@ class Store(Catalogue):
             taken = self._matrix_path().stat().st_size if self._matrix_path().exists() else 0
             if taken <= 2 * used * self._row_bytes or taken < _COMPACT_BYTES:
                 return False
-            slots = np.array(self._all("SELECT DISTINCT slot FROM images ORDER BY slot"), np.int64)[:, :1].ravel()
+            slots = np.array(self._all("SELECT DISTINCT slot FROM images ORDER BY slot"), np.int64).reshape(-1)
             number = self.get("matrix") + 1
             matrix = self.matrix(int(slots.max(initial=-1)) + 1)
             with self._matrix_path(number).open("wb") as file:

@@ -12,7 +12,7 @@ async function send(file) {
     const { upload } = await ask("/api/uploads", { method: "POST", body: form });
     location.assign(`/search?upload=${encodeURIComponent(upload)}`);
   } catch (error) {
-    complain(error);
+    complain(new Error(`${file.name}: ${error.message}`));
   } finally {
     document.documentElement.classList.remove("sending");
   }

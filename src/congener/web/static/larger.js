@@ -30,7 +30,7 @@ export async function open(id) {
 function explained(id) {
   const button = element("button", { type: "button", class: "button", "data-role": "why-larger", "aria-pressed": "false" }, "Why");
   role("larger-body").querySelector(".actions").append(button);
-  const panel = element("div", { class: "why" }, element("div", { class: "why-picture" }), element("p", { "aria-live": "polite" }));
+  const panel = element("div", { class: "why" }, element("div", { class: "why-picture" }), element("p", { class: "why-text", "aria-live": "polite" }));
   panel.hidden = true;
   role("larger-body").querySelector(".facts").append(panel);
   button.addEventListener("click", () => {

@@ -28,7 +28,8 @@ export function start() {
     bar.hidden = !indexing;
     bar.max = total || 1;
     bar.value = done;
-    text.textContent = indexing ? `Indexing: ${count(done)} of ${count(total)}` : message === read ? "" : clean(message);
+    const so = total ? `: ${count(done)} of ${count(total)}` : ""; // at first, the folder is looked through
+    text.textContent = indexing ? `Indexing${so}` : message === read ? "" : clean(message);
     close.hidden = indexing || !text.textContent;
     shown ||= images;
     const more = images - Number(shown);

@@ -97,10 +97,8 @@ function settle(wall, seen) {
     const near = number >= first - NEAR && number <= last + NEAR;
     if (near && kept.has(page)) {
       page.append(...kept.get(page));
-      page.style.removeProperty("height");
       kept.delete(page);
-    } else if (!near && !kept.has(page) && !page.contains(document.activeElement)) {
-      page.style.height = `${page.getBoundingClientRect().height}px`;
+    } else if (!near && !kept.has(page) && number < Number(wall.dataset.pages) && !page.contains(document.activeElement)) {
       kept.set(page, [...page.children]);
       page.replaceChildren();
     }

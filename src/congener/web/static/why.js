@@ -42,7 +42,7 @@ export async function draw({ hit, picture, panel, button }) {
     const target = role("target").querySelector("img");
     const small = element("img", { src: target.src, alt: "" });
     panel.firstElementChild.replaceChildren(small);
-    panel.lastElementChild.replaceChildren(...words(answer, hit));
+    panel.querySelector(".why-text").replaceChildren(...words(answer, hit));
     panel.hidden = false;
     button.setAttribute("aria-pressed", "true");
     const most = hottest([answer.query, answer.hit]);
@@ -66,7 +66,8 @@ function words({ score, pooled, classes, query }, hit) {
   const part = (value) => element("b", {}, shares ? `${Math.round((100 * value) / score)} %` : value.toFixed(3));
   const where = query.kinds ? "shown where it sees them" : "which have no place";
   const text = [part(pooled), " of the score lies in what the places shown look like, ", part(classes), ` in the kinds that the network sees, ${where}.`];
-  const whole = element("span", { class: "faint" }, ` ${hit.dataset.name}, raw score ${score.toFixed(3)}.`);
+  const alone = role("refined") ? " without yes and no" : ""; // the two pictures are compared, not the refined question
+  const whole = element("span", { class: "faint" }, ` ${hit.dataset.name}, raw score${alone} ${score.toFixed(3)}.`);
   return [...text, whole];
 }
 
@@ -104,6 +105,7 @@ export function start() {
     if (frame && !held && !frame.contains(relatedTarget)) clear();
   });
   document.addEventListener("click", ({ target }) => {
+    if (target.closest?.("[data-role=why-close]")) return dismiss();
     const button = target.closest?.("[data-role=why]");
     if (button) explain(button.closest("[data-role=hit]"));
   });

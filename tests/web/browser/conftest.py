@@ -1,35 +1,44 @@
 """What the tests in a real browser share: Debian's Chromium, and a window that is watched.
 
-A module of such tests has `pytest_plugins = ["tests.web.browser"]`. The browser ends with its module: as long as it
-is there, its driver has an event loop in this thread.
+The browser ends with each module of tests: as long as it is there, its driver has an event loop in this thread.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
+from playwright.sync_api import Error as BrowserError
 
 from congener.cabinet import paint, paint_cabinet
 from congener.gallery import Gallery
 from congener.web.app import create_app
 from tests.web.conftest import listening
 
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 WIDE, NARROW = (1440, 900), (375, 740)
 SECONDS = 20
 MARKUP = "<img src=x onerror=\"document.title='run'\">"
 """A label, and the beginning of a file's name; no name can hold a slash."""
 _UNDER_WAY = "net::ERR_ABORTED"  # what a page that is left was still asking for
 
-OpenWindow = Callable[..., "Window"]
 expect.set_options(timeout=1000 * SECONDS)
 
 
@@ -101,7 +110,9 @@ class Window:
     def shows(self, *pairs: str) -> None:
         """Wait until the address holds these, in any order and nothing else, and the answer to it is there."""
         wanted = sorted(tuple(pair.split("=", 1)) for pair in pairs)
-        expect(self.page).to_have_url(lambda url: sorted(parse_qsl(urlsplit(url).query)) == wanted)  # type: ignore[arg-type]
+        with suppress(BrowserError):
+            self.page.wait_for_url(lambda url: sorted(parse_qsl(urlsplit(url).query)) == wanted)
+        assert sorted(self.asked()) == wanted
         expect(self.page.locator("main[aria-busy]")).to_have_count(0)
 
     def focused(self, name: str, id: str | None = None) -> None:
@@ -125,7 +136,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def painted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
-    """Painted specimens, four of each kind, an equal file, a near copy, and an odd name, indexed by the real network."""
+    """Painted specimens, four of each kind, an equal file, a near copy and an odd name; the real network."""
     folder = tmp_path_factory.mktemp("browser") / "cabinet"
     paint_cabinet(folder, specimens=4)
     shutil.copy(folder / "starfish/starfish-01.jpg", folder / "starfish/starfish-again.jpg")
@@ -173,12 +184,12 @@ def window(browser: Browser, home: str) -> Iterator[Window]:
 
 def id_of(gallery: Gallery, path: str) -> int:
     """Return the id of a file of a gallery."""
-    return next(image.id for image in gallery.images() if image.path == path)
+    return next(row.id for row in gallery.rows() if row.path == path)
 
 
 def problems_for_readers(page: Page) -> list[str]:
     """Return what axe-core finds serious or critical; its script is put in by the browser's driver."""
-    page.evaluate(f"() => {{ if (!window.axe) {{ {AXE_SCRIPT} }} }}")
+    page.evaluate(f"() => {{ if (!window.axe) {{ {AXE} }} }}")
     found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{each['id']}: {node['target']} {node['failureSummary']}"
