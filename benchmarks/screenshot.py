@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from common import ROOT
 from congener import Gallery
@@ -26,7 +26,7 @@ from congener.web.app import create_app
 from congener.web.server import server
 
 TARGET = "swallowtail-butterfly/swallowtail-butterfly-03.jpg"
-SIZE = {"width": 1440, "height": 960}
+SIZE = ViewportSize(width=1440, height=960)
 SHOWN = 1200
 """Pixels of the picture's width."""
 
@@ -76,7 +76,7 @@ def take(place: Path) -> None:
             with serving(gallery) as home:
                 browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
                 page = browser.new_page(viewport=SIZE, reduced_motion="reduce", color_scheme="light")
-                refined(page, f"{home}/search?id={id}&k=12")
+                refined(page, f"{home}/search?id={id}")
                 shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
                 browser.close()
     small = shot.resize((SHOWN, round(shot.height * SHOWN / shot.width)), Image.Resampling.LANCZOS)

@@ -1,6 +1,7 @@
 """What several test files share: a fake encoder, pictures of one colour, the real photos."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,13 @@ def colours(tmp_path: Path) -> Path:
     write(folder / "cold/cyan.png", "cyan")
     write(folder / "green.png", "lime")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """Have Ctrl-C reach what tests start, though they run in a background where a shell has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -381,7 +381,7 @@ from tests.conftest import MeanColour
 class Slow(MeanColour):
     batch = 1
     def encode(self, pixels):
-        time.sleep(0.002)
+        time.sleep(0.01)
         return super().encode(pixels)
 
 congener.update.COMMIT_SECONDS = 0

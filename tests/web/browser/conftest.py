@@ -190,6 +190,11 @@ def id_of(gallery: Gallery, path: str) -> int:
 def problems_for_readers(page: Page) -> list[str]:
     """Return what axe-core finds serious or critical; its script is put in by the browser's driver."""
     page.evaluate(f"() => {{ if (!window.axe) {{ {AXE} }} }}")
+    settled = """async () => {
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+        await Promise.allSettled(document.getAnimations().map((each) => each.finished));
+    }"""
+    page.evaluate(settled)  # a colour on its way to another is neither
     found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{each['id']}: {node['target']} {node['failureSummary']}"

@@ -22,8 +22,10 @@ def evaluated(window: Window) -> None:
 def compared(window: Window) -> None:
     """Press for the duplicates, and wait for their groups."""
     window.goto("/duplicates")
-    window.role("start").click()
+    with window.page.expect_response(lambda each: each.url.endswith("/api/duplicates") and '"done"' in each.text()):
+        window.role("start").click()
     expect(window.role("group")).to_have_count(2)
+    expect(window.role("start")).to_be_enabled()
 
 
 def test_evaluation(window: Window) -> None:

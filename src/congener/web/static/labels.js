@@ -17,6 +17,7 @@ export function mount() {
     role("typed").textContent = clean(field.value);
   };
   field.addEventListener("input", narrow);
+  if (field.value !== field.defaultValue) narrow(); // typed before this ran, or kept by the browser on the way back
   form.addEventListener("submit", (event) => {
     const rows = all.filter(([row]) => !row.hidden);
     if (Number(field.dataset.more) || rows.length !== 1) return field.dataset.more === "0" && event.preventDefault();
