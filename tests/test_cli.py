@@ -280,7 +280,10 @@ def test_demo_paints_indexes_searches_and_draws(tmp_path: Path, run: Run) -> Non
         ("index {none}", "no such folder"),
         ("index {folder} --encoder resnet", "choose one of: lite0"),
         ("info {empty}", "not indexed yet"),
-        ("find {folder}", "choose one of: adapt, check, compare, demo, duplicates, evaluate, explain, index, info, search, serve"),
+        (
+            "find {folder}",
+            "choose one of: adapt, check, compare, demo, duplicates, evaluate, explain, index, info, search, serve",
+        ),
         ("index {folder} --jsn", "--json"),
         ("index", "FOLDER"),
     ],

@@ -463,15 +463,15 @@ def test_a_hit_is_held_against_all_its_checksums(folder: Path, file: str, messag
         fitted(store)
     add(store, 3)  # without an embedding yet
     for id in (1, 2, 3):
-        assert store.verified(id) == store.find(id=id)
-    assert store.verified(4) is None
+        assert store.verified([id]).get(id) == store.find(id=id)
+    assert store.verified([4]) == {}
     store.close()
     spoil(folder / file, (folder / file).stat().st_size // 2 if file.startswith("emb") else 9)
     again = Store.open(folder)
-    assert again.verified(1) == again.find(id=1)
+    assert again.verified([1]).get(1) == again.find(id=1)
     with pytest.raises(GalleryError, match=message):
-        again.verified(2)
-    assert again.verified(3) == again.find(id=3)
+        again.verified([2])
+    assert again.verified([3]).get(3) == again.find(id=3)
     again.close()
 
 
@@ -483,13 +483,13 @@ def test_a_hit_is_found_again_where_another_process_has_moved_it(folder: Path, m
         fitted(store)
         old = reader.find(id=7)
         assert old is not None
-        assert reader.verified(7) == old
+        assert reader.verified([7]) == {7: old}
         with store.transaction() as changes:
             changes.delete([1, 2, 3, 5])
         assert store.compact()
-        assert reader.verified(7) == replace(old, slot=2)
+        assert reader.verified([7]) == {7: replace(old, slot=2)}
         assert reader.feature(old).tolist() == [7] * 4
         store.extend_generation(twice)
-    assert reader.verified(7) == replace(old, slot=2)
+    assert reader.verified([7]) == {7: replace(old, slot=2)}
     store.close()
     reader.close()

@@ -38,6 +38,7 @@ SEEN_WHOLE = 2**20
 
 _BLOCK = 4096  # rows that are looked at at once
 _PATIENCE = 30  # seconds to wait for another writer's transaction
+_ASKED = 500  # ids in one question to SQLite
 
 
 class Catalogue:
@@ -175,6 +176,16 @@ class Catalogue:
         column, value = ("id", id) if path is None else ("path", os.fsencode(path))
         row = self._one(f"SELECT {COLUMNS}, sum FROM images WHERE {column} = ?", (value,))
         return self._row(row) if row else None
+
+    def find_all(self, ids: Sequence[int]) -> list[Row]:
+        """Return those of these images that are there, in no order."""
+        rows: list[Row] = []
+        for start in range(0, len(ids), _ASKED):
+            some = ids[start : start + _ASKED]
+            places = ",".join("?" * len(some))
+            found = self._all(f"SELECT {COLUMNS}, sum FROM images WHERE id IN ({places})", some)
+            rows += map(self._row, found)
+        return rows
 
     def features(self) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
         """Return all ids, rising, and their pooled features (n, d), mapped where that is possible.

@@ -396,9 +396,9 @@ class Gallery:
         """Return the file of the image with this id. Raises GalleryError for an unknown one."""
         return self.folder / self._row(int(id)).path
 
-    def verified(self, id: int) -> Row | None:
-        """Return the catalogue's row of an image, it and its embeddings checked, or None where it is gone."""
-        return self._open_store().verified(id)
+    def verified(self, ids: Sequence[int]) -> dict[int, Row]:
+        """Return the catalogue's rows of images by id, they and their embeddings checked; none that is gone."""
+        return self._open_store().verified(ids)
 
     def kept(self, query: Query) -> int | None:
         """Return the id of a query that is an image of the gallery, unchanged since it was indexed, or None."""
@@ -410,7 +410,7 @@ class Gallery:
                 return None
             if (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
                 return None
-        return None if row is None or self.verified(row.id) is None else row.id
+        return None if row is None or not self.verified([row.id]) else row.id
 
     def member(self, query: Query) -> Row | None:
         """Return the catalogue's row of a query that is an image of the gallery, by path or id."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
@@ -34,9 +34,8 @@ class Hit:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON, without the folder."""
-        fields = asdict(self)
-        del fields["folder"]
-        return fields
+        # by hand: dataclasses.asdict copies each value deeply
+        return {name: getattr(self, name) for name in self.__slots__ if name != "folder"}
 
 
 class Results(Sequence[Hit]):

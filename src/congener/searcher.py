@@ -1,8 +1,8 @@
 """Search: one question, of one picture or several, to one gallery or several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack
 
@@ -104,8 +104,8 @@ class Searchable(Protocol):
     def member(self, query: Query) -> Row | None:
         """Return the row of a query that is an image of it."""
 
-    def verified(self, id: int) -> Row | None:
-        """Return the row of an image, checked."""
+    def verified(self, ids: Sequence[int]) -> dict[int, Row]:
+        """Return the rows of images by id, checked."""
 
 
 class Searcher:
@@ -204,17 +204,26 @@ class Searcher:
     ) -> list[Hit]:
         hits: list[Hit] = []
         labels = [gallery.labels for gallery in self._galleries]
-        for unique, score, similarity in zip(ids.tolist(), scores.tolist(), similarities.tolist(), strict=True):
-            if len(hits) == k:
-                break
-            number, id = own_id(unique)
-            row = self._galleries[number].verified(id)
-            if row is None or similarity < min_similarity:
-                continue
-            label = labels[number].of(row.path)
-            name, folder = labels[number].name(label), self._galleries[number].folder
-            hits.append(Hit(0, score, similarity, id, row.path, label, name, folder))
-        return [replace(hit, rank=rank) for rank, hit in zip(count(1), hits, strict=False)]
+        found = zip(ids.tolist(), scores.tolist(), similarities.tolist(), strict=True)
+        while len(hits) < k and (some := list(islice(found, k))):
+            rows = self._verified([unique for unique, *_ in some])
+            for unique, score, similarity in some:
+                row = rows.get(unique)
+                if row is None or similarity < min_similarity or len(hits) == k:
+                    continue
+                number = own_id(unique)[0]
+                label = labels[number].of(row.path)
+                name, folder = labels[number].name(label), self._galleries[number].folder
+                hits.append(Hit(len(hits) + 1, score, similarity, row.id, row.path, label, name, folder))
+        return hits
+
+    def _verified(self, uniques: Sequence[int]) -> dict[int, Row]:
+        """Return the rows of images by their ids, unique over the galleries; none that is gone."""
+        rows: dict[int, Row] = {}
+        for number, gallery in enumerate(self._galleries):
+            own = [id for each, id in map(own_id, uniques) if each == number]
+            rows |= {unique_id(number, id): row for id, row in gallery.verified(own).items()}
+        return rows
 
 
 def search(

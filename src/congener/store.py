@@ -19,7 +19,7 @@ No file is cut or written over where a committed row of it may be mapped: what c
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from io import BufferedWriter, BytesIO
@@ -290,24 +290,23 @@ class Store(Catalogue):
             matrices = {name: np.concatenate([old, made[name].astype(old.dtype)]) for name, old in matrices.items()}
         return Embedded.of(ids, slots, matrices[space], matrices.get(space + PACKED))
 
-    def verified(self, id: int) -> Row | None:
-        """Return an image whose row, feature and embeddings are those that were written; None where it is gone.
+    def verified(self, ids: Sequence[int]) -> dict[int, Row]:
+        """Return images by id whose row, feature and embeddings are those that were written; none that is gone.
 
         Raises GalleryError where they aren't.
         """
-        return self._settled(lambda: self._verified(id))
+        return self._settled(lambda: self._verified(ids))
 
-    def _verified(self, id: int) -> Row | None:
+    def _verified(self, ids: Sequence[int]) -> dict[int, Row]:
         with self._reading():
-            row = self.find(id=id)
-            if row is None:
-                return None
+            rows = self.find_all(ids)
             held = self._open_files()
-        self._sound(held.features, row)
-        for embeddings, sums in held.embeddings:
-            if row.slot < len(sums) and zlib.crc32(embeddings[row.slot].tobytes()) != sums[row.slot]:
-                raise self._damaged(f"an embedding of {row.path} is not the one that was written")
-        return row
+        for row in rows:
+            self._sound(held.features, row)
+            for embeddings, sums in held.embeddings:
+                if row.slot < len(sums) and zlib.crc32(embeddings[row.slot].tobytes()) != sums[row.slot]:
+                    raise self._damaged(f"an embedding of {row.path} is not the one that was written")
+        return {row.id: row for row in rows}
 
     def _open_files(self) -> "_Held":
         """Return the files mapped as they are now; kept, as for a single row mapping them is most of the work."""

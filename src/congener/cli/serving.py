@@ -16,6 +16,9 @@ from congener.terminal import note
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_SWITCH_SECONDS = (
+    5e-4  # for which a thread may keep others from Python: a search shouldn't keep the server from its wires
+)
 _WAITING = 2048  # connections
 
 
@@ -64,7 +67,8 @@ def serve(
         if open_page:
             click.launch(link)
         with suppress(KeyboardInterrupt):  # which is raised once it has ended
-            server(app).run(sockets=[listener])
+            sys.setswitchinterval(_SWITCH_SECONDS)
+        server(app).run(sockets=[listener])
     note("ended")
 
 

@@ -3,6 +3,7 @@
 All of them take rows with their holes hidden, queries (q, d) and k, from 1 to the number of rows that aren't hidden.
 """
 
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple, Self
@@ -69,16 +70,36 @@ def by_bytes(rows: Rows, codes: Codes, hidden: Hidden, queries: NDArray[np.float
     """
     probe = _Probe.of(queries, codes.reach)
     shortlist = Shortlist(rows, queries, k)
-    parts = _parts(len(rows.ids))
-    lists = [shortlist, *(shortlist.beside() for _ in parts[1:])]
-    others = [
-        threads().submit(_scan, part, each, codes, probe, hidden)
-        for part, each in zip(parts[1:], lists[1:], strict=True)
-    ]
-    _scan(parts[0], shortlist, codes, probe, hidden)
-    for each in others:
-        each.result()
+    with _scanning:
+        parts = _parts(len(rows.ids), cores() // _scanning.count)
+        lists = [shortlist, *(shortlist.beside() for _ in parts[1:])]
+        others = [
+            threads().submit(_scan, part, each, codes, probe, hidden)
+            for part, each in zip(parts[1:], lists[1:], strict=True)
+        ]
+        _scan(parts[0], shortlist, codes, probe, hidden)
+        for each in others:
+            each.result()
     return shortlist.neighbours(*lists[1:])
+
+
+class _Counter:
+    """How many scans are running: they share the cores."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.count -= 1
+
+
+_scanning = _Counter()
 
 
 def _scan(part: range, shortlist: Shortlist, codes: Codes, probe: _Probe, hidden: Hidden) -> None:
@@ -163,8 +184,8 @@ def _blocks(rows: range, size: int) -> Iterator[slice]:
     return (slice(start, end) for start, end in pairwise(ends) if start < end)
 
 
-def _parts(count: int) -> list[range]:
-    """Cut rows into a part for each core, or fewer where there are few rows."""
-    number = max(1, min(cores(), count // _PART))
+def _parts(count: int, most: int) -> list[range]:
+    """Cut rows into so many parts, or fewer where there are few rows, but one."""
+    number = max(1, min(most, count // _PART))
     ends = [count * part // number for part in range(number + 1)]
     return [range(*ends[part : part + 2]) for part in range(number)]

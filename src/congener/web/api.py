@@ -66,9 +66,8 @@ events = APIRouter(include_in_schema=False)
 class Lanes:
     """How many of each kind of work run in threads at once, so that none keeps another from running."""
 
-    def __init__(self, searches: int) -> None:
-        """searches: that may be in flight."""
-        self.search = CapacityLimiter(2 * searches)  # so that one too many comes in, to be told so
+    def __init__(self) -> None:
+        self.search = CapacityLimiter(1)  # each takes all cores: one after the other is faster than side by side
         self.upload = CapacityLimiter(2 * cores())
         self.paint = CapacityLimiter(2 * cores())
         self.other = CapacityLimiter(8)
@@ -232,7 +231,12 @@ async def search(request: Request) -> Response:
         asked.min_score,
         tuple(asked.rerank),
     )
-    answer: Answer = await _in_thread(_lanes(request).search, _desk(request).answer, question, picture, name)
+    desk, lanes = _desk(request), _lanes(request)
+    with desk.counted():
+        query = None
+        if question.upload is not None or question.box is not None:  # so that decoding keeps no other from its answer
+            query = await _in_thread(lanes.upload, desk.ask, question, picture, name)
+        answer: Answer = await _in_thread(lanes.search, desk.answer, question, query)
     return as_json({"query": answer.query, "k": question.k, "hits": [hit.as_dict() for hit in answer.hits]})
 
 
@@ -329,10 +333,13 @@ async def progress(request: Request) -> Response:
     desk, state = _desk(request), request.app.state
 
     async def stream() -> AsyncIterator[str]:
-        last, quiet = None, 0.0
+        last, seen, quiet = None, None, 0.0
         while not state.ending.is_set() and not await request.is_disconnected():
             now = state.indexing.progress
-            if now.state != "idle" or last is None or last.state != "idle":
+            if now.state == "idle" and now is seen:
+                now = last
+            else:
+                seen = now
                 now = replace(now, images=await _in_thread(_lanes(request).other, desk.images))
             if now != last:
                 last, quiet = now, 0.0

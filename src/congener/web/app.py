@@ -66,7 +66,7 @@ def create_app(
     indexing = Indexing(lambda: desk.open_gallery())  # noqa: PLW0108 - the desk comes next
     desk = Desk(gallery, limits, lambda: indexing.progress)
     app.state.desk, app.state.indexing, app.state.encoder = desk, indexing, gallery.encoder.identity
-    app.state.lanes = api.Lanes(limits.searches)
+    app.state.lanes = api.Lanes()
     app.state.jobs = {"evaluation": Job(desk.evaluate), "duplicates": Job(desk.find_duplicates)}
     app.state.ending, app.state.listeners, app.state.most_listeners = asyncio.Event(), 0, _LISTENERS
     add_problems(app)

@@ -221,15 +221,21 @@ class Desk:
 
     # questions
 
-    def answer(self, question: Question, picture: bytes | None = None, name: str = "picture") -> Answer:
-        """Return the hits of a question. Raises RefusedError (503) when too many are asked at once.
+    def ask(self, question: Question, picture: bytes | None = None, name: str = "picture") -> Query:
+        """Return what the gallery is to be asked with; pictures are decoded for it.
 
         picture: the file that is asked with, in place of an upload that is kept; name: of the file.
         """
-        with self.counted():
-            started = time.perf_counter()
-            results = self._search(question, self._query(question, picture, name))
-            return Answer(question, results.query, list(results), time.perf_counter() - started)
+        if question.id is not None and question.box is None:
+            self.row(question.id)
+            return question.id
+        return self._prepared(question, picture, name)
+
+    def answer(self, question: Question, query: Query | None = None) -> Answer:
+        """Return the hits of a question; query: of `ask`, which is asked by default. Callers count it as in flight."""
+        started = time.perf_counter()
+        results = self._search(question, self.ask(question) if query is None else query)
+        return Answer(question, results.query, list(results), time.perf_counter() - started)
 
     def _search(self, question: Question, query: Query) -> Results:
         for id in (*question.positive, *question.negative):
@@ -244,13 +250,6 @@ class Desk:
                 min_similarity=question.min_score,
                 labels=question.label,
             )
-
-    def _query(self, question: Question, picture: bytes | None, name: str) -> Query:
-        """Return what the gallery is asked with."""
-        if question.id is not None and question.box is None:
-            self.row(question.id)
-            return question.id
-        return self._prepared(question, picture, name)
 
     def _prepared(self, question: Question, picture: bytes | None, name: str) -> Prepared:
         """Return what a question asks with as the network takes it."""

@@ -62,7 +62,8 @@ def search(request: Request) -> Response:
         return RedirectResponse("/", 303)
     question = Question.parse(pairs)
     address = Address(question, _thumbs(question, pairs))
-    answer = desk.answer(question)
+    with desk.counted():
+        answer = desk.answer(question)
     facts = desk.facts()
     chips = [(kind, desk.row(id)) for kind, id in address.thumbs]
     shown: dict[str, Any] = {"question": question, "address": address, "answer": answer, "chips": chips}
