@@ -66,9 +66,9 @@ def serve(
         print("Ctrl-C ends it.", flush=True)
         if open_page:
             click.launch(link)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         with suppress(KeyboardInterrupt):  # which is raised once it has ended
-            sys.setswitchinterval(_SWITCH_SECONDS)
-        server(app).run(sockets=[listener])
+            server(app).run(sockets=[listener])
     note("ended")
 
 
