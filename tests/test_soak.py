@@ -47,7 +47,13 @@ def assert_flat(figures: Figures, kilobytes: int) -> None:
 
 
 def test_a_short_soak() -> None:
-    assert_flat(soaked(10), 60_000)
+    """Too short for a trend, as usearch is loaded on the way: but nothing piles up."""
+    figures = soaked(10)
+    assert max(figures.resident) - figures.resident[0] <= 100_000
+    assert max(figures.handles) <= 40
+    assert max(figures.threads) <= 8
+    assert max(figures.children) == 0
+    assert max(figures.log) == 0
 
 
 @pytest.mark.long

@@ -23,6 +23,10 @@ class GalleryError(CongenerError):
     """A gallery can't be opened, or was made by another encoder or format."""
 
 
+class UnknownImageError(GalleryError):
+    """No image of the gallery has this id."""
+
+
 class GalleryBusyError(GalleryError):
     """Another process is writing to the gallery."""
 

@@ -16,7 +16,7 @@ from congener import codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
-from congener.errors import CongenerError, GalleryError
+from congener.errors import CongenerError, GalleryError, UnknownImageError
 from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
@@ -385,7 +385,7 @@ class Gallery:
     def _row(self, id: int) -> Row:
         row = self._open_store().find(id=id)
         if row is None:
-            raise GalleryError(f"no image of {self.folder} has the id {id}")
+            raise UnknownImageError(f"no image of {self.folder} has the id {id}")
         return row
 
     def find(self, id: int) -> Row | None:

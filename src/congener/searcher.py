@@ -191,6 +191,8 @@ class Searcher:
 
     def _members(self, queries: Sequence[Query]) -> list[int]:
         """Return the ids, unique over the galleries, of queries that are images of theirs."""
+        if len(self._galleries) == 1 and all(isinstance(query, int) for query in queries):
+            return [unique_id(0, id) for id in queries if isinstance(id, int)]
         rows = ((number, g.member(query)) for number, g in enumerate(self._galleries) for query in queries)
         return [unique_id(number, row.id) for number, row in rows if row is not None]
 

@@ -38,7 +38,8 @@ def paint(pictures: dict[str, Colour], folder: Path) -> None:
     """Write pictures of one colour; the same ones always with the same time."""
     folder.mkdir(parents=True, exist_ok=True)
     for path, colour in pictures.items():
-        os.utime(write(folder / path, colour), (1, 1 + sum(colour)))
+        red, green, blue = colour
+        os.utime(write(folder / path, colour), (1, 1 + 65536 * red + 256 * green + blue))  # no two colours at one time
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from congener.catalogue import CATALOGUE
 from congener.cores import cores
-from congener.errors import CongenerError
+from congener.errors import CongenerError, UnknownImageError
 from congener.gallery import Gallery
 from congener.labels import ImageLabels, choose
 from congener.query import Box, Prepared, Query
@@ -146,11 +146,11 @@ class Desk:
         return Image(row.id, row.path, label, gallery.labels.name(label))
 
     def row(self, id: int) -> Row:
-        """Return the catalogue's row of an image. Raises RefusedError (404)."""
+        """Return the catalogue's row of an image. Raises UnknownImageError."""
         with self._borrowed() as gallery:
             row = gallery.find(id)
         if row is None:
-            raise RefusedError(404, f"no image has the id {id}")
+            raise UnknownImageError(f"no image of {self.folder} has the id {id}")
         return row
 
     def image(self, id: int) -> ImageFacts:
@@ -227,7 +227,6 @@ class Desk:
         picture: the file that is asked with, in place of an upload that is kept; name: of the file.
         """
         if question.id is not None and question.box is None:
-            self.row(question.id)
             return question.id
         return self._prepared(question, picture, name)
 
@@ -238,8 +237,6 @@ class Desk:
         return Answer(question, results.query, list(results), time.perf_counter() - started)
 
     def _search(self, question: Question, query: Query) -> Results:
-        for id in (*question.positive, *question.negative):
-            self.row(id)
         with self._borrowed() as gallery:
             return gallery.search(
                 query,

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from congener.errors import CongenerError, GalleryBusyError
+from congener.errors import CongenerError, GalleryBusyError, UnknownImageError
 from congener.web.models import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -91,6 +91,8 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(CongenerError)
     async def refused(request: Request, error: Exception) -> Response:
+        if isinstance(error, UnknownImageError):  # its message has the folder's whole path
+            return answer(request, 404, "no image of the gallery has this id")
         status = 503 if isinstance(error, GalleryBusyError) else getattr(error, "status", 422)
         return answer(request, status, str(error))
 
