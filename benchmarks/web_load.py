@@ -4,7 +4,7 @@
 
 A `congener serve` of its own on the loopback, over a gallery whose features are made (see `common.blocks`). Each client
 asks, waits for the answer, and asks again. Beside it stands what the same searches take in one process without HTTP,
-from one thread and from as many as cores: the limit of what a server can give. Clients share the machine's cores with the server.
+from one thread and from as many as cores: the limit of what a server can give. Clients share its cores.
 """
 
 import argparse
@@ -165,7 +165,7 @@ async def load(port: int, images: int, seconds: float, picture: bytes | None, se
 
 def serve(gallery: Gallery) -> tuple[subprocess.Popen[str], int]:
     """Start the server; return it and its port."""
-    command = [sys.executable, "-m", "congener", "serve", gallery.folder, "--gallery", gallery.store_folder]
+    command = [sys.executable, "-m", "congener", "serve", str(gallery.folder), "--gallery", str(gallery.store_folder)]
     server = subprocess.Popen(
         [*command, "--port", "0", "--no-update"],
         stdout=subprocess.PIPE,

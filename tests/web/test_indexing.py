@@ -268,10 +268,13 @@ def test_a_gallery_in_a_folder_that_cannot_be_written(colours: Path) -> None:
 def test_where_nothing_changes_nothing_more_is_told(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("congener.web.api._LOOK_SECONDS", 0.01)
     monkeypatch.setattr("congener.web.api._ALIVE_SECONDS", 0.2)
-    with indexed(colours) as gallery, listening(create_app(gallery, update=False)) as port:
-        with socket.create_connection(("127.0.0.1", port), 20) as wire:
-            wire.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            told = b""
-            while b": alive" not in told:
-                told += wire.recv(4096)
+    with (
+        indexed(colours) as gallery,
+        listening(create_app(gallery, update=False)) as port,
+        socket.create_connection(("127.0.0.1", port), 20) as wire,
+    ):
+        wire.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        told = b""
+        while b": alive" not in told:
+            told += wire.recv(4096)
     assert told.count(b"event: progress") == 1
