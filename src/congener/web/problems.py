@@ -92,7 +92,7 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(CongenerError)
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, UnknownImageError):  # its message has the folder's whole path
-            return answer(request, 404, "no image of the gallery has this id")
+            return answer(request, 404, f"no image has the id {str(error).rpartition(chr(32))[2]}")
         status = 503 if isinstance(error, GalleryBusyError) else getattr(error, "status", 422)
         return answer(request, status, str(error))
 
