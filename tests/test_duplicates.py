@@ -2,6 +2,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from congener.fit import BLEND
 from congener.images import open_image
 from congener.searcher import Lens
 from congener.store import Embedded
+from congener.workers import Workers
 
 from .conftest import MeanColour, plain, write
 
@@ -144,6 +146,19 @@ def test_files_of_equal_content_are_copies(colours: Path, encoder: MeanColour) -
     assert found.bytes == group.bytes == 2 * size
 
 
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what fills with the files that are opened."""
+    opened: list[str] = []
+    call = Workers.call
+
+    def counted(workers: Workers, function: Callable[..., Any], file: str) -> Any:
+        opened.append(file)
+        return call(workers, function, file)
+
+    monkeypatch.setattr(Workers, "call", counted)
+    return opened
+
+
 def test_a_thousand_identical_files_are_one_group_of_which_one_is_opened(
     folder: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,17 +167,11 @@ def test_a_thousand_identical_files_are_one_group_of_which_one_is_opened(
         shutil.copy(first, folder / f"{number:04}.png")
     gallery = Gallery(folder, encoder=encoder)
     gallery.update()
-    opened = []
-
-    def counted(source: Path, target: int) -> Image.Image:
-        opened.append(source)
-        return open_image(source, target)
-
-    monkeypatch.setattr("congener.duplicates.open_image", counted)
+    opened = watched(monkeypatch)
     found = checked(find_duplicates(gallery))
     assert paths(found) == [[f"{number:04}.png" for number in range(1000)]]
     assert (found.copies, found.near, found.distinct) == (999, 0, 1)
-    assert len(opened) == 1
+    assert opened == [str(first)]
 
 
 # near copies
@@ -207,8 +216,9 @@ def test_pictures_with_unlike_features_are_not_even_opened(
     gallery = Gallery(folder, encoder=encoder)
     assert paths(of(gallery)) == [["grey.png", "red.png"]]
     monkeypatch.setattr("congener.duplicates.MIN_COSINE", 0.6)
-    monkeypatch.setattr("congener.duplicates.open_image", None)
+    opened = watched(monkeypatch)
     assert find_duplicates(gallery).groups == ()
+    assert opened == []
 
 
 def test_the_first_has_most_pixels_then_most_bytes(folder: Path, encoder: MeanColour) -> None:

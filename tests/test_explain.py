@@ -331,7 +331,7 @@ def test_an_encoder_without_a_feature_map_is_one_clear_line(colours: Path) -> No
 
 
 def test_errors_of_queries_are_those_of_a_search(small: Gallery, tmp_path: Path) -> None:
-    with pytest.raises(CongenerError, match=r"no image of .* has the id 99"):
+    with pytest.raises(CongenerError, match="no image has the id 99"):
         explain(small, 1, 99)
     with pytest.raises(CongenerError, match=r"absent\.png: No such file"):
         explain(small, tmp_path / "absent.png", 1)
@@ -411,7 +411,7 @@ def test_bad_input_is_one_line(grid: Run, run: Run, tmp_path: Path, monkeypatch:
     a, absent = write(tmp_path / "a.png", "red"), tmp_path / "absent.png"
     for words, said in (
         ((a, absent), "absent.png: No such file"),
-        ((a, a, "--box", "1,2"), "--box takes X,Y,W,H"),
+        ((a, a, "--box", "1,2"), "--box takes x,y,width,height"),
         ((a, a, "--gallery", tmp_path / "g"), "--gallery goes with --in"),
         ((a, a, "--in", absent), "no such folder"),
         ((a, a, "--out", tmp_path / "why.doc"), "can't write"),

@@ -150,5 +150,5 @@ def test_what_is_kept_of_an_image_is_not_made_again(gallery: Gallery, encoder: M
 
 def test_an_unknown_id_is_said(gallery: Gallery) -> None:
     for ask in ({}, {"like": [999]}, {"unlike": [999]}):
-        with pytest.raises(CongenerError, match=r"no image of .* has the id 999"):
+        with pytest.raises(CongenerError, match="no image has the id 999"):
             gallery.search(999 if not ask else 1, **ask)  # type: ignore[arg-type]

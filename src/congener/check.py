@@ -3,12 +3,10 @@
 Opening a gallery costs the same whatever its size, so it can't look at everything; this does.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,20 +16,19 @@ from numpy.typing import NDArray
 
 from congener.catalogue import CATALOGUE
 from congener.codes import unit
-from congener.cores import cores
 from congener.disk import explained, locked
 from congener.encoders import Encoder
-from congener.errors import GalleryError, ImageError
+from congener.errors import GalleryError
 from congener.examination import READ_AGAIN, CheckReport, Examination, Finding, Progress, start_again
-from congener.images import open_file, open_image
+from congener.images import FoundImage
 from congener.repair import mend
 from congener.schema import FORMAT_VERSION, Row
 from congener.store import Store
+from congener.update import Reading, read_all
 
 __all__ = ["CheckReport", "Finding", "check"]
 
 _BLOCK = 4096
-_CHANGED = "changed"
 _ALIKE = 0.999  # the cosine of a feature and itself from another version of a decoder
 
 
@@ -114,37 +111,38 @@ def _compare_pictures(
     """Read and encode every file again, and compare."""
     rows = store.rows()
     done, changed, findings = 0, 0, []
-
-    def compare(row: Row) -> str | None:
-        return _compare(row, features[row.id], encoder, folder)
-
-    with ThreadPoolExecutor(cores()) as pool:
-        while some := list(islice(rows, _BLOCK)):
-            features = {row.id: store.feature(row) for row in some}
-            for row, problem in zip(some, pool.map(compare, some), strict=True):
+    while some := list(islice(rows, _BLOCK)):
+        there = [row for row in some if not _has_changed(folder, row)]
+        done, changed = done + len(some) - len(there), changed + len(some) - len(there)
+        images = [FoundImage(row.path, row.size, row.mtime_ns) for row in there]
+        with closing(read_all(folder, images, encoder, {})) as readings:
+            for row, reading in zip(there, readings, strict=True):
                 done += 1
-                if problem == _CHANGED:
-                    changed += 1
-                elif problem is not None:
+                if problem := _difference(row, store.feature(row), reading):
                     findings.append(Finding("picture", row.path, problem, READ_AGAIN))
                 if progress:
                     progress(done, report.images)
     return replace(report, pictures=done, changed=changed, findings=(*report.findings, *findings))
 
 
-def _compare(row: Row, feature: NDArray[np.float16], encoder: Encoder, folder: Path) -> str | None:
-    """Return what is wrong with a picture's feature (d,), or None."""
+def _has_changed(folder: Path, row: Row) -> bool:
+    """Tell whether a file is gone, or another than was indexed by its size and time."""
     try:
-        with open_file(folder / row.path) as file:
-            status = os.fstat(file.fileno())
-            if (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
-                return _CHANGED
-            if hashlib.file_digest(file, "sha256").digest() != row.content:
-                return "its file holds something else than was indexed, with the same size and time"
-            file.seek(0)
-            pixels = encoder.preprocess(open_image(file, encoder.resized_side))
-    except (OSError, ImageError) as error:
-        return f"it can't be read: {error}" if os.path.lexists(folder / row.path) else _CHANGED
-    pooled = encoder.encode(pixels[None]).pooled[0]
+        status = os.stat(folder / row.path)
+    except FileNotFoundError:
+        return True
+    except OSError:  # which its reading says
+        return False
+    return (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
+
+
+def _difference(row: Row, feature: NDArray[np.float16], reading: Reading) -> str | None:
+    """Return what is wrong with a picture's feature (d,) by what was read of its file, or None."""
+    if reading.content not in (b"", row.content):
+        return "its file holds something else than was indexed, with the same size and time"
+    if reading.problem:
+        return reading.problem
+    pooled = reading.feature
+    assert pooled is not None
     alike = float(unit(pooled) @ unit(feature)) >= _ALIKE or np.allclose(pooled, feature, atol=1e-3)
     return None if alike else "its feature is not what the encoder makes of its file"

@@ -26,6 +26,7 @@ from congener.images import open_image, size_of
 from congener.labels import Labels
 from congener.store import Row
 from congener.update import Progress, Skipped
+from congener.workers import Workers
 
 BITS = 512
 """Of a difference hash."""
@@ -247,12 +248,12 @@ def _cosines(gallery: Gallery, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
 def _look_at_all(
     folder: Path, files: Sequence[Sequence[Row]], progress: Progress | None
 ) -> tuple[list[_Picture | None], list[Skipped]]:
-    """Look at each content, in as many threads as cores: Pillow releases Python's lock."""
+    """Look at each content, in as many processes as cores: see `congener.workers`."""
     pictures: list[_Picture | None] = []
     skipped: list[Skipped] = []
-    with ThreadPoolExecutor(cores(), "congener") as pool:
+    with Workers() as workers, ThreadPoolExecutor(cores(), "congener") as pool:
         try:
-            for picture, problems in pool.map(lambda rows: _look_at(folder, rows), files):
+            for picture, problems in pool.map(lambda rows: _look_at(folder, rows, workers), files):
                 pictures.append(picture)
                 skipped += problems
                 if progress:
@@ -262,7 +263,7 @@ def _look_at_all(
     return pictures, skipped
 
 
-def _look_at(folder: Path, rows: Sequence[Row]) -> tuple[_Picture | None, list[Skipped]]:
+def _look_at(folder: Path, rows: Sequence[Row], workers: Workers) -> tuple[_Picture | None, list[Skipped]]:
     """Return what files of equal content show, if one can be read, and which of them are no longer so."""
     skipped = []
     present = []
@@ -274,7 +275,8 @@ def _look_at(folder: Path, rows: Sequence[Row]) -> tuple[_Picture | None, list[S
             present.append(row)
     while present:
         try:
-            return _Picture(tuple(present), *_read(folder / present[0].path)), skipped
+            width, height, look = workers.call(_read, os.path.abspath(folder / present[0].path))
+            return _Picture(tuple(present), width, height, look), skipped
         except ImageError as error:
             skipped.append(Skipped(present.pop(0).path, str(error)))
     return None, skipped
@@ -289,7 +291,7 @@ def _changed(file: Path, row: Row) -> str | None:
     return None if same else "changed since it was indexed: run again"
 
 
-def _read(file: Path) -> tuple[int, int, Fingerprint]:
+def _read(file: str) -> tuple[int, int, Fingerprint]:
     """Return width, height and fingerprint of a picture. Raises ImageError with the reason."""
     width, height = size_of(file)
     return width, height, fingerprint(open_image(file, _TARGET))

@@ -24,7 +24,10 @@ class GalleryError(CongenerError):
 
 
 class UnknownImageError(GalleryError):
-    """No image of the gallery has this id."""
+    """No image of a gallery has this id."""
+
+    def __init__(self, id: int) -> None:
+        super().__init__(f"no image has the id {id}")
 
 
 class GalleryBusyError(GalleryError):

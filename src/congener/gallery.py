@@ -385,7 +385,7 @@ class Gallery:
     def _row(self, id: int) -> Row:
         row = self._open_store().find(id=id)
         if row is None:
-            raise UnknownImageError(f"no image of {self.folder} has the id {id}")
+            raise UnknownImageError(id)
         return row
 
     def find(self, id: int) -> Row | None:

@@ -73,6 +73,16 @@ def edges(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
     return int(x), int(y), int(right), int(bottom)
 
 
+def parse_box(name: str, text: str) -> Box:
+    """Return the box that a text such as 10,20,200,150 means; name: of what takes it, for the error."""
+    try:
+        left, top, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        example = "x,y,width,height in pixels, as in 10,20,200,150"
+        raise CongenerError(f"{name} takes {example}; not {text[:80]!r}") from None
+    return left, top, width, height
+
+
 def describe(query: Query) -> str:
     """Return what to call a query."""
     if isinstance(query, int):

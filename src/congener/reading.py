@@ -14,7 +14,7 @@ from congener.errors import ImageError, UnreadableError
 from congener.images import open_file, open_image
 
 Outcome = tuple[bytes, NDArray[np.uint8] | None, str | None, bool]
-"""SHA-256; pixels, None where the contents are known; the problem if any; whether that is for want of access."""
+"""SHA-256, empty where unknown; pixels, None where not decoded; the problem if any; whether that is want of access."""
 
 
 def read_files(
@@ -38,7 +38,7 @@ def read_files(
                 opened[number] = file, hashlib.file_digest(file, "sha256").digest()
         known = ask([content for _, content in opened.values()])
         for (number, (file, content)), is_known in zip(opened.items(), known, strict=True):
-            with _noted(outcomes, number):
+            with _noted(outcomes, number, content):
                 pixels = None if is_known else _pixels(file, files[number][1], target, preprocess)
                 outcomes[number] = content, pixels, None, False
     return outcomes
@@ -55,11 +55,11 @@ def _pixels(file: BufferedReader, status: tuple[int, int], target: int, preproce
 
 
 @contextmanager
-def _noted(outcomes: list[Outcome], number: int) -> Iterator[None]:
+def _noted(outcomes: list[Outcome], number: int, content: bytes = b"") -> Iterator[None]:
     """Make what goes wrong with a file its outcome."""
     try:
         yield
     except ImageError as error:
-        outcomes[number] = b"", None, str(error), isinstance(error, UnreadableError)
+        outcomes[number] = content, None, str(error), isinstance(error, UnreadableError)
     except OSError as error:
-        outcomes[number] = b"", None, f"can't be read: {error.strerror}", True
+        outcomes[number] = content, None, f"can't be read: {error.strerror}", True

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from congener.errors import CongenerError
-from congener.web.question import LARGEST_ID, MOST, MOST_FEEDBACK, Question, box_text, read_box
+from congener.query import parse_box
+from congener.web.question import LARGEST_ID, MOST, MOST_FEEDBACK, Question, box_text
 
 KEY = "0123456789abcdef" * 2
 
@@ -139,6 +140,6 @@ def test_what_is_wrong_is_said_in_one_line(address: str, said: str) -> None:
 
 
 def test_boxes_are_read_and_written() -> None:
-    assert read_box("box", " 1, 2,3.5 ,4e1") == (1, 2, 3.5, 40)
+    assert parse_box("box", " 1, 2,3.5 ,4e1") == (1, 2, 3.5, 40)
     assert box_text((1, 2.5, 30, 40)) == "1,2.5,30,40"
-    assert math.isclose(read_box("box", box_text((1 / 3, 0, 1, 1)))[0], 1 / 3, rel_tol=1e-9)
+    assert math.isclose(parse_box("box", box_text((1 / 3, 0, 1, 1)))[0], 1 / 3, rel_tol=1e-9)

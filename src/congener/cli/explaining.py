@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from congener.cli.options import gallery_option, json_option, open_gallery, single, update_first
-from congener.cli.searching import _check_queries, _parse_box
+from congener.cli.options import (
+    box_of,
+    check_queries,
+    gallery_option,
+    json_option,
+    open_gallery,
+    single,
+    update_first,
+)
 from congener.errors import CongenerError
 from congener.terminal import note, print_json, printable
 
@@ -51,8 +58,8 @@ def explain(
 
     if stores and folder is None:
         raise CongenerError("--gallery goes with --in FOLDER")
-    part = _parse_box(box)
-    _check_queries([a, b])
+    part = box_of(box)
+    check_queries([a, b])
     with ExitStack() as stack:
         if folder is None:
             note("no --in FOLDER: comparing plain pooled features, without any gallery's code")

@@ -11,6 +11,7 @@ from congener.terminal import missing_note, note, progress
 
 if TYPE_CHECKING:
     from congener.gallery import Gallery
+    from congener.query import Box
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -60,6 +61,24 @@ def single(stores: Sequence[Path]) -> Path | None:
     if len(stores) > 1:
         raise CongenerError("--gallery can be given once here")
     return stores[0] if stores else None
+
+
+def box_of(text: str | None) -> "Box | None":
+    """Return the box that --box means."""
+    from congener.query import parse_box
+
+    return None if text is None else parse_box("--box", text)
+
+
+def check_queries(queries: Sequence[str]) -> None:
+    """Fail before the work of indexing, rather than after it."""
+    from congener.images import open_file
+
+    for query in queries:
+        try:
+            open_file(query).close()
+        except CongenerError as error:
+            raise CongenerError(f"{query}: {error}") from None
 
 
 def update_first(gallery: "Gallery") -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from congener.cli.options import (
+    box_of,
+    check_queries,
     gallery_option,
     index_option,
     json_option,
@@ -99,7 +100,7 @@ def search(
     how: SearchOptions = {
         "include_self": include_self,
         "unlike": unlike,
-        "box": _parse_box(box),
+        "box": box_of(box),
         "rerank": rerank,
         "min_similarity": min_score,
         "adapted": False if no_adapt else None,
@@ -110,7 +111,7 @@ def search(
     compose(rerank)  # a wrong name is said before the work of indexing, as is a wrong query
     if index is not None:
         check(index, auto=True)
-    _check_queries([*queries, *unlike])
+    check_queries([*queries, *unlike])
     with ExitStack() as stack:
         galleries = [
             stack.enter_context(open_gallery(folder, store, precision=precision))
@@ -135,27 +136,6 @@ def search(
             show(number, question[0], results)
     if failed:
         raise SystemExit(USER_MISTAKE)
-
-
-def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        left, top, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise CongenerError(f"--box takes X,Y,W,H in pixels, as in --box 10,20,200,150; not {text!r}") from None
-    return left, top, width, height
-
-
-def _check_queries(queries: Sequence[str]) -> None:
-    """Fail before the work of indexing, rather than after it."""
-    from congener.images import open_file
-
-    for query in queries:
-        try:
-            open_file(query).close()
-        except CongenerError as error:
-            raise CongenerError(f"{query}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class Desk:
         with self._borrowed() as gallery:
             row = gallery.find(id)
         if row is None:
-            raise UnknownImageError(f"no image of {self.folder} has the id {id}")
+            raise UnknownImageError(id)
         return row
 
     def image(self, id: int) -> ImageFacts:

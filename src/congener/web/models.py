@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from congener.web.question import LARGEST_ID, LONGEST_TEXT, MOST, MOST_FEEDBACK, MOST_TEXTS, Question, read_box
+from congener.query import parse_box
+from congener.web.question import LARGEST_ID, LONGEST_TEXT, MOST, MOST_FEEDBACK, MOST_TEXTS, Question
 
 
 def _as_list(value: Any) -> Any:
@@ -12,7 +13,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _as_box(value: Any) -> Any:
-    return read_box("box", value) if isinstance(value, str) else value
+    return parse_box("box", value) if isinstance(value, str) else value
 
 
 def _no_boolean(value: Any) -> Any:

@@ -20,6 +20,8 @@ from congener.web.models import Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
+_STATUS = {UnknownImageError: 404, GalleryBusyError: 503}
+"""Of errors that aren't the question's own fault."""
 _TOLD = 3  # of what is wrong with one request
 
 
@@ -91,10 +93,8 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(CongenerError)
     async def refused(request: Request, error: Exception) -> Response:
-        if isinstance(error, UnknownImageError):  # its message has the folder's whole path
-            return answer(request, 404, f"no image has the id {str(error).rpartition(chr(32))[2]}")
-        status = 503 if isinstance(error, GalleryBusyError) else getattr(error, "status", 422)
-        return answer(request, status, str(error))
+        status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 422)
+        return answer(request, getattr(error, "status", status), str(error))
 
     @app.exception_handler(RequestValidationError)
     @app.exception_handler(ValidationError)

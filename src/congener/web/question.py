@@ -7,7 +7,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from congener.errors import CongenerError
-from congener.query import Box
+from congener.query import Box, parse_box
 from congener.rerank import parse
 
 MOST = 1000
@@ -106,17 +106,6 @@ def box_text(box: Box) -> str:
     return ",".join(f"{value:.10g}" for value in box)
 
 
-def read_box(name: str, text: str) -> Box:
-    """Return the box that a text such as 10,20,200,150 names."""
-    try:
-        left, top, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise CongenerError(
-            f"{name} takes x,y,width,height in pixels, as in 10,20,200,150; not {text[:80]!r}"
-        ) from None
-    return left, top, width, height
-
-
 def _whole(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise CongenerError(f"{name} takes a whole number; not {text[:80]!r}")
@@ -137,7 +126,7 @@ def _text(_: str, text: str) -> str:
 _READERS: dict[str, Any] = {
     "id": _whole,
     "upload": _text,
-    "box": read_box,
+    "box": parse_box,
     "positive": _whole,
     "negative": _whole,
     "k": _whole,
