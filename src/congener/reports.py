@@ -4,7 +4,7 @@ import base64
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -23,6 +23,7 @@ Figures = dict[int, float]
 """By k."""
 Names = dict[str, str]
 """By label."""
+Opener = Callable[[Path, int], Image.Image]
 
 _THUMBNAIL = 168  # pixels; shown at 112, so that it stays sharp on fine screens
 _SHOWN_HITS = 20  # on a sheet
@@ -65,15 +66,19 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def render(report: Report, *, sheets: int = 6) -> str:
-    """Return the page. sheets: how many of the worst queries, and of the best, are shown with their hits."""
+def render(report: Report, *, sheets: int = 6, opener: Opener = open_image) -> str:
+    """Return the page.
+
+    sheets: how many of the worst queries, and of the best, are shown with their hits; opener: opens the pictures of
+    these at a side in pixels, as `open_image` does, or raises ImageError with the reason that is shown in their place.
+    """
     names = _names(report)
     worst = report.outcomes[:sheets]
     best = report.outcomes[len(worst) :][::-1][:sheets]
     parts = (
         *(_headline(report), _figures(report), _curves(report), _classes(report), _confusions(report, names)),
-        _sheets("The worst queries", "lowest average precision first", worst, report, names),
-        _sheets("The best queries", "highest average precision first", best, report, names),
+        _sheets("The worst queries", "lowest average precision first", worst, report, names, opener),
+        _sheets("The best queries", "highest average precision first", best, report, names, opener),
     )
     style = files("congener").joinpath("report.css").read_text("utf-8")
     return _PAGE.format(title=_text(_folder_name(report)), style=style, body="".join(parts))
@@ -343,29 +348,29 @@ def _matrix_cell(x: float, y: float, about: str, share: float | None, depth: flo
     return f'<g>{title}<rect class="cell" {place}/><rect {style} {place}/>{number}</g>\n'
 
 
-def _sheets(title: str, order: str, outcomes: Sequence[Outcome], report: Report, names: Names) -> str:
+def _sheets(title: str, order: str, outcomes: Sequence[Outcome], report: Report, names: Names, opener: Opener) -> str:
     if not outcomes:
         return ""
     lead = (
         f"{len(outcomes):,} of {_count(report.queries)}, {order}. Green frame and tick: the query's label. "
         "Red frame and cross: another."
     )
-    return _section(title, lead, *(_sheet(outcome, report, names) for outcome in outcomes))
+    return _section(title, lead, *(_sheet(outcome, report, names, opener) for outcome in outcomes))
 
 
-def _sheet(outcome: Outcome, report: Report, names: Names) -> str:
+def _sheet(outcome: Outcome, report: Report, names: Names, opener: Opener) -> str:
     hits = outcome.results[:_SHOWN_HITS]
     file = Path(outcome.results.query)
     path = file.relative_to(report.folder) if file.is_relative_to(report.folder) else file
     ap, precision = _fraction(outcome.average_precision), _fraction(outcome.precision)
     about = f"AP {ap} · P@{_largest_k(report)} {precision}"
     cut = f" · the first {len(hits)} of {len(outcome.results):,} hits" if hits != outcome.results[:] else ""
-    tiles = "".join(_hit(hit, "right" if hit.label == outcome.label else "wrong") for hit in hits)
+    tiles = "".join(_hit(hit, "right" if hit.label == outcome.label else "wrong", opener) for hit in hits)
     return f"""<article class="sheet">
 <h3 class="name">{_text(names.get(outcome.label, outcome.label))}</h3>
 <p class="about">{about} · {_text(str(path))}{cut}</p>
 <div class="strip">
-<figure class="tile">{_picture(file, "the query")}<figcaption class="row"><b>Query</b></figcaption></figure>
+<figure class="tile">{_picture(file, "the query", opener)}<figcaption class="row"><b>Query</b></figcaption></figure>
 <ol class="hits">
 {tiles}</ol>
 </div>
@@ -373,10 +378,10 @@ def _sheet(outcome: Outcome, report: Report, names: Names) -> str:
 """
 
 
-def _hit(hit: Hit, kind: str) -> str:
+def _hit(hit: Hit, kind: str, opener: Opener) -> str:
     name = hit.label_name or hit.label or "no label"
     return (
-        f'<li class="tile {kind}" title="{_text(hit.path)}">{_picture(hit.file, name)}'
+        f'<li class="tile {kind}" title="{_text(hit.path)}">{_picture(hit.file, name, opener)}'
         f'<svg class="mark" viewBox="0 0 12 12" role="img" aria-label="{kind}">'
         f'<path d="{_MARKS[kind]}"/></svg>'
         f'<span class="row"><b>{hit.rank}</b><span class="faint">{hit.score:.3f}</span></span>'
@@ -384,10 +389,10 @@ def _hit(hit: Hit, kind: str) -> str:
     )
 
 
-def _picture(file: Path, name: str) -> str:
+def _picture(file: Path, name: str, opener: Opener) -> str:
     """Return the picture in its frame, or the reason why there is none."""
     try:
-        picture = open_image(file, _THUMBNAIL)
+        picture = opener(file, _THUMBNAIL)
     except ImageError as error:
         return f'<span class="frame"><span class="reason">{_text(str(error))}</span></span>'
     picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)

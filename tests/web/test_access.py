@@ -21,7 +21,7 @@ from congener.web import access
 from congener.web.app import create_app
 from congener.web.facts import Limits
 from congener.web.server import Impatient
-from tests.web.conftest import HERE, asking, exchange, get, indexed, listening, paint, png, problem
+from tests.web.conftest import HERE, asking, exchange, get, indexed, listening, paint, png, problem, wait_until
 
 TOKEN = "a-token-of-the-tests"
 HEADERS = {
@@ -383,6 +383,20 @@ def test_what_links_lead_out_to_is_not_served(linked: Path) -> None:
                     assert "link" in problem(response, 403)
                     assert str(linked.parent) not in response.text
             assert client.get(f"/images/{id}").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_the_report_shows_nothing_that_links_lead_out_to(linked: Path) -> None:
+    (linked / "labels.csv").write_text("path,label\ninside.png,a\nout.png,a\nbeside.png,a\n")
+    with indexed(linked) as gallery, asking(gallery) as client:
+        client.post("/api/evaluation")
+        wait_until(lambda: client.get("/api/evaluation").json()["state"] == "done")
+        report = client.get("/evaluation/report").text
+    tiles = re.findall(r'title="([^"]+)"><span class="frame">(.*?)</span>', report)
+    assert {path for path, _ in tiles} >= {"inside.png", "out.png", "through/secret.png"}
+    for path, shown in tiles:
+        assert ("data:image/jpeg" in shown) == (path in ("inside.png", "sub/in.png"))
+        assert ("behind a link: not served" in shown) == (path not in ("inside.png", "sub/in.png"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")

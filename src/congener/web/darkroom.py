@@ -69,11 +69,16 @@ class Darkroom:
         if kept is not None:
             return kept[1], name
         try:
-            content: bytes = self._painters.call(thumbnail, source(), side)
+            content = self.paint(source(), side)
         except ImageError as error:
             raise RefusedError(404, f"this picture can't be read now: {error}") from None
         self._kept.put(name, {}, content)
         return content, name
+
+    def paint(self, source: Source, side: int) -> bytes:
+        """Return a picture as WebP, upright, of at most this side. Raises ImageError."""
+        content: bytes = self._painters.call(thumbnail, source, side)
+        return content
 
     def measure(self, source: Source) -> tuple[int, int]:
         """Return width and height of a picture, upright. Raises ImageError."""

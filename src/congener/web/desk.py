@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as Picture
 
 from congener.catalogue import CATALOGUE
 from congener.cores import cores
-from congener.errors import CongenerError, UnknownImageError
+from congener.errors import CongenerError, ImageError, UnknownImageError
 from congener.gallery import Gallery
+from congener.images import open_image
 from congener.labels import ImageLabels, choose
 from congener.query import Box, Prepared, Query
 from congener.results import Results
@@ -166,12 +168,20 @@ class Desk:
 
     def file(self, row: Row) -> Path:
         """Return an image's file. Raises RefusedError where links lead it out of the folder."""
-        file = self.folder / row.path
-        if not os.path.realpath(file).startswith(os.path.realpath(self.folder) + os.sep):
+        if not self._is_inside(self.folder / row.path):
             raise RefusedError(
                 403, f"image {row.id} lies outside the gallery's folder, behind a link: it is not served"
             )
-        return file
+        return self.folder / row.path
+
+    def _is_inside(self, file: Path) -> bool:
+        return os.path.realpath(file).startswith(os.path.realpath(self.folder) + os.sep)
+
+    def _open(self, file: Path, side: int) -> Picture:
+        """Return a picture of the folder for the report. Raises ImageError."""
+        if not self._is_inside(file):
+            raise ImageError("outside the gallery's folder, behind a link: not served")
+        return open_image(self._darkroom.paint(os.path.abspath(file), side))
 
     def adapted(self) -> bool:
         """Tell whether what was learned from labels is in use."""
@@ -189,7 +199,7 @@ class Desk:
         with self.open_gallery() as gallery:
             task = leave_one_out(gallery)
             say(f"asking with each of {len(gallery):,} images")
-            return render(evaluate(task, gallery.encoder).report)
+            return render(evaluate(task, gallery.encoder).report, opener=self._open)
 
     def find_duplicates(self, say: Callable[[str], None]) -> dict[str, Any]:
         """Return the groups of near-identical images as plain values: see `congener.duplicates`."""
