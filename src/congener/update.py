@@ -2,7 +2,8 @@
 
 Each of a few threads takes a batch of files through the whole way: a worker's process reads, hashes and decodes them,
 then the thread encodes them while its worker rests. So each pair keeps one core busy, and none waits for another; one
-pair more than cores fills the gaps. This thread alone writes, in the order of the paths, and commits about once a second.
+pair more than cores fills the gaps. This thread alone writes, in the order of the paths, and commits about once a
+second.
 """
 
 import os
