@@ -2,11 +2,15 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from congener.encoders.base import Preprocessing
 from congener.reading import Outcome, read_files
+from congener.workers import Workers
 
+from . import light
 from .conftest import write
 
 SMALL = Preprocessing(8, 8)
@@ -34,9 +38,8 @@ def red(tmp_path: Path) -> Path:
 def test_a_file_gives_its_hash_and_its_pixels(red: Path) -> None:
     content, pixels, problem, unreadable = read(red, found(red)[1])
     assert content == hashlib.sha256(red.read_bytes()).digest()
-    assert pixels is not None
-    assert pixels.shape == (8, 8, 3)
-    assert (pixels == (255, 0, 0)).all()
+    assert isinstance(pixels, Image.Image)
+    assert (np.asarray(pixels) == np.full((8, 8, 3), (255, 0, 0))).all()
     assert (problem, unreadable) == (None, False)
 
 
@@ -74,3 +77,12 @@ def test_one_that_fails_leaves_the_others(red: Path, tmp_path: Path) -> None:
     assert [problem is None for _, _, problem, _ in outcomes] == [False, False, True]
     assert [unreadable for *_, unreadable in outcomes] == [False, True, False]
     assert outcomes[2][1] is not None
+
+
+def test_a_process_that_reads_photos_does_without_numpy(tmp_path: Path) -> None:
+    """It takes longer to import than Pillow, and a process is started for a single new photo."""
+    photo = write(tmp_path / "red.jpg", "red")
+    with Workers(1) as workers:
+        workers.call(read_files, [found(photo)], 8, SMALL, answer=unknown)
+        loaded = workers.call(light.loaded, ["PIL", "numpy"])
+    assert loaded == ["PIL"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from congener import wire
 
@@ -54,6 +55,15 @@ def test_arrays_keep_shape_and_kind(shape: tuple[int, ...], dtype: str) -> None:
         assert back.shape == sent.shape
         assert (back == sent).all()
         assert back.flags.writeable
+
+
+def test_a_picture_comes_as_its_array() -> None:
+    picture = Image.fromarray(np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3))
+    came = there_and_back(picture)
+    assert came.shape == (5, 4, 3)
+    assert (came == np.asarray(picture)).all()
+    with pytest.raises(TypeError, match="Image is no plain value"):
+        wire.message(picture.convert("L"))
 
 
 def test_scalars_of_arrays_are_numbers() -> None:

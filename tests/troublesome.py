@@ -103,7 +103,7 @@ def conversation(count: int, *, ask: Callable[[Any], Any]) -> list[Any]:
 class Bad(Preprocessing):
     """Crashes on red, hangs on blue."""
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+    def __call__(self, image: Image.Image) -> Image.Image:
         if image.getpixel((0, 0)) == (255, 0, 0):
             segfault()
         if image.getpixel((0, 0)) == (0, 0, 255):
@@ -114,6 +114,6 @@ class Bad(Preprocessing):
 class Touching(Preprocessing):
     """Changes the time of a file, named in the environment, while a picture is read."""
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+    def __call__(self, image: Image.Image) -> Image.Image:
         os.utime(os.environ["CONGENER_TEST_TOUCHES"], (1, 1))
         return super().__call__(image)

@@ -4,7 +4,7 @@ A deterministic function of the gallery's contents. It is made only at the end o
 `SMALL` images whenever images changed, above when a tenth of them did.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,8 +28,8 @@ _CALIBRATION_SAMPLE = 1500
 BLEND, ADAPTED = "blend", "adapted"
 """The spaces of embeddings."""
 
-LabelOf = Callable[[int], str | None]
-"""An image's id to its label."""
+LabelsOf = Callable[[Sequence[int]], list[str | None]]
+"""Images' ids to their labels."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ class Labelled:
     labels: list[str]
 
 
-def fit(store: Store, encoder: Encoder, label_of: LabelOf, ridge: Ridge | None = None, strength: float = 0) -> Fit:
+def fit(store: Store, encoder: Encoder, labels_of: LabelsOf, ridge: Ridge | None = None, strength: float = 0) -> Fit:
     """Fit a gallery's code on its contents, with the map of a regression on its labels where one is given."""
     ids, features = store.sample(FIT_SAMPLE)
     logits = encoder.logits(features)
     blend = Blend.fit(features, logits)
     some = slice(0, _CALIBRATION_SAMPLE)
     embeddings = blend.embed(features[some], None if logits is None else logits[some])
-    labels = [label_of(id) for id in ids[some]]
+    labels = labels_of(ids[some])
     calibrations = {BLEND: Calibration.fit(embeddings @ embeddings.T, labels)}
     if ridge is None:
         return Fit(blend, None, calibrations)
@@ -133,10 +133,10 @@ def is_due(store: Store, images: int) -> bool:
     return changed > 0 if images < SMALL else changed >= images / 10
 
 
-def labelled(store: Store, encoder: Encoder, label_of: LabelOf) -> Labelled:
+def labelled(store: Store, encoder: Encoder, labels_of: LabelsOf) -> Labelled:
     """Return the gallery's labelled images, a sample of them where they are very many."""
     ids, features = store.sample(LEARN_SAMPLE)
-    labels = [label_of(id) for id in ids]
+    labels = labels_of(ids)
     known = [position for position, label in enumerate(labels) if label is not None]
     names = [label for label in labels if label is not None]
     return Labelled(features[known], encoder.logits(features[known]), names)

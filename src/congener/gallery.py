@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
 from congener.errors import CongenerError, GalleryError, UnknownImageError
-from congener.fit import ADAPTED, BLEND, Fit, fit, is_due, labelled
+from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
 from congener.labels import ImageLabels, Labels
@@ -173,16 +173,16 @@ class Gallery:
 
     def _refit(self, adapt: dict[str, Any] | None) -> None:
         """Fit a new generation, inside `writing`; adapt: facts of the map to learn from the labels, if any."""
-        store, label_of = self._open_store(), self._label_of()
+        store, labels_of = self._open_store(), self._labels_of()
         ridge = None
         if adapt is not None:
-            sample = labelled(store, self.encoder, label_of)
+            sample = labelled(store, self.encoder, labels_of)
             try:
                 ridge = Ridge(sample.features, sample.logits, sample.labels, adapt["share"])
                 adapt = adapt | {"images": len(ridge), "labels": self._digest_of_labels()}
             except CongenerError:  # too few labels are left
                 adapt = None
-        fitted = fit(store, self.encoder, label_of, ridge, adapt["strength"] if adapt else 0)
+        fitted = fit(store, self.encoder, labels_of, ridge, adapt["strength"] if adapt else 0)
         facts = {"images": len(store), "adapt": adapt}
         store.new_generation(facts, fitted.arrays(), fitted.columns, fitted.embed_all(self.encoder))
 
@@ -192,15 +192,15 @@ class Gallery:
         if lens.fit is not None and graph.is_wanted(store, len(store)):
             graph.refresh(store, lens.space, self.vectors(lens), progress)
 
-    def _label_of(self) -> Callable[[int], str | None]:
-        """Return what tells the label of an image by its id."""
+    def _labels_of(self) -> LabelsOf:
+        """Return what tells the labels of images by their ids: a fit asks for a sample only."""
         labels, store = self.labels, self._open_store()
 
-        def label_of(id: int) -> str | None:
-            row = store.find(id=id)  # one by one: a fit asks for a sample only
-            return None if row is None else labels.of(row.path)
+        def labels_of(ids: Sequence[int]) -> list[str | None]:
+            known = {row.id: labels.of(row.path) for row in store.find_all(ids)}
+            return [known.get(id) for id in ids]
 
-        return label_of
+        return labels_of
 
     def _digest_of_labels(self) -> str:
         """Return a value that changes with any image's contents or label."""
@@ -262,7 +262,7 @@ class Gallery:
             fitted = self.fit
             if fitted is None:
                 raise GalleryError(f"{self.folder} is not indexed to its end yet: congener index {self.folder}")
-            sample = labelled(store, self.encoder, self._label_of())
+            sample = labelled(store, self.encoder, self._labels_of())
             embeddings = fitted.embed(BLEND, sample.features, sample.logits)
             _, report = learn(sample.features, sample.logits, sample.labels, embeddings)
             report = replace(report, kept=report.kept or force)

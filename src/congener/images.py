@@ -1,5 +1,7 @@
 """Find and open images: formats, EXIF turn, RGB, size limits. What can't be read is reported."""
 
+from __future__ import annotations
+
 import errno
 import os
 import re
@@ -12,15 +14,17 @@ from fnmatch import fnmatchcase
 from functools import cache
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, TYPE_CHECKING, TypeVar, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from congener.errors import ImageError, UnreadableError
 from congener.limits import OWN_RULES, PIXEL_LIMIT, Metered, bare_png, check_cost, check_size
 from congener.rgb import to_rgb
+
+if TYPE_CHECKING:  # a worker's process seldom needs it: .1 s to import
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "HEIC_SUFFIXES",
@@ -230,6 +234,8 @@ def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
 
     Raises ImageError for another shape or dtype.
     """
+    import numpy as np
+
     array = np.asarray(pixels)
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not fits or array.size == 0:

@@ -1,19 +1,24 @@
 """Read a few files: their contents' hashes, and the pixels that a network sees. Done in a worker's process."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from congener.encoders.base import Preprocess
 from congener.errors import ImageError, UnreadableError
 from congener.images import open_file, open_image
 
-Outcome = tuple[bytes, NDArray[np.uint8] | None, str | None, bool]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+Outcome = tuple[bytes, "Image.Image | NDArray[np.uint8] | None", "str | None", bool]
 """SHA-256, empty where unknown; pixels, None where not decoded; the problem if any; whether that is want of access."""
 
 
@@ -44,7 +49,9 @@ def read_files(
     return outcomes
 
 
-def _pixels(file: BufferedReader, status: tuple[int, int], target: int, preprocess: Preprocess) -> NDArray[np.uint8]:
+def _pixels(
+    file: BufferedReader, status: tuple[int, int], target: int, preprocess: Preprocess
+) -> Image.Image | NDArray[np.uint8]:
     """Return a file's pixels. Raises ImageError unless it is still the one that was found."""
     file.seek(0)
     pixels = preprocess(open_image(file, target))

@@ -1,13 +1,18 @@
 """A picture of any mode as RGB: transparency over white, deep greys rescaled, CMYK and LAB by their profile."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+if TYPE_CHECKING:  # imported where it is used, for deep greys: a worker's process seldom needs it
+    import numpy as np
+    from numpy.typing import NDArray
 
 _TILE = 2048
 """Side in pixels of what is converted at once."""
@@ -53,6 +58,8 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def _span(image: Image.Image) -> tuple[float, float]:
     """Return the values of a deep grey that are black and white: 16-bit by its full range, others by their own."""
+    import numpy as np
+
     low, high = math.inf, -math.inf
     for box in _tiles(image.size, 1):
         values = np.asarray(image.crop(box))
@@ -70,6 +77,8 @@ def _span(image: Image.Image) -> tuple[float, float]:
 
 def _rescale(image: Image.Image, low: float, high: float) -> Image.Image:
     """Deep grey to 8 bits. What is no number is black."""
+    import numpy as np
+
     short = image.mode != "I" and max(-low, high) < 1e30
     values: NDArray[np.floating] = np.asarray(image).astype(np.float32 if short else np.float64)
     np.subtract(values, low, out=values)

@@ -189,7 +189,7 @@ def read_batch(
         )
         if square is not None:
             positions.append(len(readings))
-            pixels.append(square)
+            pixels.append(np.asarray(square))
         readings.append(Reading(image, content, None, problem, unreadable))
     if pixels:
         for position, feature in zip(positions, encode(encoder, pixels), strict=True):

@@ -8,11 +8,12 @@ import builtins
 import json
 import re
 import struct
+import sys
 from collections.abc import Sequence
 from math import prod
 from typing import IO, Any
 
-import numpy as np
+from PIL import Image
 
 from congener import errors
 from congener.errors import CongenerError
@@ -55,7 +56,7 @@ Message = list[bytes | memoryview]
 def message(value: Any) -> Message:
     """Return None, numbers, strings, bytes, arrays of numbers, or lists, tuples and dicts of them, as a message.
 
-    Raises TypeError for anything else.
+    An RGB picture is sent as its array, (height, width, 3) uint8. Raises TypeError for anything else.
     """
     blocks: list[memoryview] = []
     tree = _to_tree(value, blocks)
@@ -99,14 +100,12 @@ def _to_tree(value: Any, blocks: list[memoryview]) -> Any:
     match value:
         case None | bool() | int() | float() | str():
             tree: Any = value
-        case np.generic():
-            tree = _to_tree(value.item(), blocks)
         case bytes():
             blocks.append(memoryview(value))
             tree = {"bytes": len(blocks) - 1}
-        case np.ndarray() if _NUMBERS.fullmatch(value.dtype.str):
-            blocks.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-            tree = {"array": [len(blocks) - 1, value.dtype.str, value.shape]}
+        case Image.Image(mode="RGB"):
+            blocks.append(memoryview(value.tobytes()))
+            tree = {"array": [len(blocks) - 1, "|u1", (value.height, value.width, 3)]}
         case list():
             tree = [_to_tree(each, blocks) for each in value]
         case tuple():
@@ -114,11 +113,21 @@ def _to_tree(value: Any, blocks: list[memoryview]) -> Any:
         case dict():
             tree = {"dict": [[_to_tree(each, blocks) for each in pair] for pair in value.items()]}
         case _:
-            raise TypeError(
-                f"{type(value).__name__} is no plain value: those are None, numbers, str, bytes, arrays of numbers, "
-                "and lists, tuples and dicts of them"
-            )
+            tree = _to_tree_of_numpy(value, blocks)
     return tree
+
+
+def _to_tree_of_numpy(value: Any, blocks: list[memoryview]) -> Any:
+    np = sys.modules.get("numpy")  # where it wasn't imported, nothing is its: a process starts .1 s sooner
+    if np and isinstance(value, np.generic):
+        return _to_tree(value.item(), blocks)
+    if np and isinstance(value, np.ndarray) and _NUMBERS.fullmatch(value.dtype.str):
+        blocks.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        return {"array": [len(blocks) - 1, value.dtype.str, value.shape]}
+    raise TypeError(
+        f"{type(value).__name__} is no plain value: those are None, numbers, str, bytes, arrays of numbers, "
+        "RGB pictures, and lists, tuples and dicts of them"
+    )
 
 
 def _from_tree(tree: Any, blocks: Sequence[bytearray]) -> Any:
@@ -142,6 +151,8 @@ def _array(data: bytearray, dtype: str, shape: list[Any]) -> Any:
     """Return an array, writable, that shares the block's memory."""
     if not _NUMBERS.fullmatch(dtype) or not all(type(side) is int and side >= 0 for side in shape):
         raise WireError("an array of no possible kind")
+    import numpy as np
+
     kind = np.dtype(dtype)
     if prod(shape) * kind.itemsize != len(data):
         raise WireError("an array that its block doesn't fill")

@@ -57,7 +57,7 @@ def test_preprocessing_travels_without_the_network(loaded: Encoder) -> None:
     picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (60, 90, 3), np.uint8))
     sent = pickle.dumps(loaded.preprocessing)
     assert len(sent) < 1000
-    assert (pickle.loads(sent)(picture) == loaded.preprocess(picture)).all()
+    assert (np.asarray(pickle.loads(sent)(picture)) == loaded.preprocess(picture)).all()
 
 
 def test_an_encoder_that_would_be_preprocessed_otherwise_by_an_update_is_refused() -> None:

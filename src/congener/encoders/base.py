@@ -1,15 +1,19 @@
 """Encoder: pixels -> features. Whoever adds a network writes `encode`, and `preprocessing` if it differs."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from congener.errors import EncoderError
+
+if TYPE_CHECKING:  # a worker's process needs none of it: .1 s to import
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -54,21 +58,20 @@ class Preprocessing:
     resized_side: int
     """Of the whole picture's short side, in pixels."""
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """image: RGB, any size. Returns (side, side, 3)."""
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """image: RGB, any size. Returns an RGB picture, side × side."""
         side = min(image.size) * self.input_side / self.resized_side
         left, top = (image.width - side) / 2, (image.height - side) / 2
-        square = image.resize(
+        return image.resize(
             (self.input_side, self.input_side),
             Image.Resampling.BICUBIC,
             box=(left, top, left + side, top + side),
             reducing_gap=3.0,
         )
-        return np.asarray(square)
 
 
-Preprocess = Callable[[Image.Image], NDArray[np.uint8]]
-"""RGB picture of any size -> (side, side, 3), as a network wants it."""
+Preprocess = Callable[[Image.Image], "Image.Image | NDArray[np.uint8]"]
+"""RGB picture of any size -> side × side, as a network wants it: an RGB picture, or an array (side, side, 3)."""
 
 
 class Encoder(ABC):
@@ -101,8 +104,10 @@ class Encoder(ABC):
 
     @final
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return what `preprocessing` makes of a picture."""
-        return self.preprocessing(image)
+        """Return what `preprocessing` makes of a picture, (side, side, 3)."""
+        import numpy as np
+
+        return np.asarray(self.preprocessing(image))
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

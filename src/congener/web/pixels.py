@@ -34,4 +34,4 @@ def thumbnail(source: Source, side: int) -> bytes:
 def prepare(source: Source, preprocess: Preprocess, side: int, box: Box | None) -> NDArray[np.uint8]:
     """Return a picture, or the part of it in a box, as the network takes it (side, side, 3)."""
     picture = open_image(source, side if box is None else None)
-    return preprocess(picture if box is None else crop(picture, box))
+    return np.asarray(preprocess(picture if box is None else crop(picture, box)))
