@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from common import machine, made, photos, report
 from congener import Gallery, codes
 from congener.cores import cores
-from congener.duplicates import BITS, DEFAULT, NEIGHBOURS, apart, find_duplicates, fingerprint
+from congener.duplicates import DEFAULT, NEIGHBOURS, find_duplicates
+from congener.fingerprint import BITS, TARGET, apart, fingerprint
 from congener.images import open_image
 from congener.indexes import ExactIndex
 from peers import peers_python
@@ -246,9 +248,9 @@ def main() -> None:
         files = originals + [path for each in changed.values() for _, path in each]
         start = time.perf_counter()
         with ThreadPoolExecutor(cores()) as pool:
-            prints = np.stack(list(pool.map(lambda path: fingerprint(open_image(path, 64)), files)))
+            prints = np.stack(list(pool.map(lambda path: fingerprint(open_image(path, TARGET)), files)))
         seconds = time.perf_counter() - start
-        hashes = {f"congener ({BITS})": judge(len(originals), changed, prints, apart, THRESHOLDS)}
+        hashes = {f"congener ({BITS})": judge(len(originals), changed, prints, partial(apart, most=140), THRESHOLDS)}
         for method, theirs in peer(peers_python(options.peers_python), files, place).items():
             hashes[f"imagededup {method} (64)"] = judge(len(originals), changed, theirs, hamming, PEER_THRESHOLDS)
         found = whole(place / "pictures", place / "store", originals, changed)

@@ -2,10 +2,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from congener.fingerprint import apart, read
 
 from . import test_cli
-from .conftest import plain, write
+from .conftest import write
 from .test_cli import Run
 
 run = test_cli.run  # the fixture
@@ -15,22 +19,27 @@ run = test_cli.run  # the fixture
 def twice(colours: Path) -> Path:
     """The five pictures, one of them with a copy, another with a smaller version."""
     shutil.copy(colours / "warm/red.png", colours / "warm/red again.png")
-    plain("blue", (10, 8)).save(colours / "cold/blue small.png")
+    blue = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    blue.resize((80, 64), Image.Resampling.BICUBIC).save(colours / "cold/blue.png")
+    blue.resize((60, 48), Image.Resampling.BICUBIC).save(colours / "cold/blue small.png")
     return colours
 
 
 def test_groups_for_people(run: Run, twice: Path) -> None:
     done = run("duplicates", twice)
     assert (done.code, done.err) == (0, "")
+    one, other = (read(str(twice / "cold" / name))[2] for name in ("blue.png", "blue small.png"))
+    bits = int(apart(one, other))
+    assert 0 < bits < 40
     red, blue, small = ((twice / f"{name}.png").stat().st_size for name in ("warm/red", "cold/blue", "cold/blue small"))
     assert done.lines == [
         "group\tkind\tbits\tsize\tbytes\tpath",
         f"1\tcopies\t0\t12 × 12\t{red}\twarm/red.png",
         f"1\tcopies\t0\t12 × 12\t{red}\twarm/red again.png",
-        f"2\tnear\t0\t12 × 12\t{blue}\tcold/blue.png",
-        f"2\tnear\t0\t10 × 8\t{small}\tcold/blue small.png",
+        f"2\tnear\t0\t80 × 64\t{blue:,}\tcold/blue.png",
+        f"2\tnear\t{bits}\t60 × 48\t{small:,}\tcold/blue small.png",
         "7 images = 5 distinct + 1 exact copies + 1 near ones + 0 skipped",
-        f"2 groups; {red + small} bytes could be saved",
+        f"2 groups; {(red + small) / 1000:.1f} kB could be saved",
     ]
 
 

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from congener import Gallery
-from congener.duplicates import BITS, DEFAULT, Duplicates, bits_apart, difference_hash, find_duplicates
+from congener.duplicates import DEFAULT, Duplicates, find_duplicates
 from congener.errors import CongenerError
+from congener.fingerprint import BITS, difference_hash, fingerprint
+from congener.fingerprint import apart as fingerprints_apart
 from congener.fit import BLEND
 from congener.images import open_image
 from congener.searcher import Lens
@@ -119,7 +121,7 @@ def cells(seed: int, side: int = 128) -> Image.Image:
 
 
 def apart(a: Image.Image, b: Image.Image) -> int:
-    return int(bits_apart(difference_hash(a), difference_hash(b)))
+    return int(fingerprints_apart(fingerprint(a), fingerprint(b)))
 
 
 @pytest.fixture
@@ -198,13 +200,75 @@ def test_a_mirrored_picture_is_another(folder: Path, encoder: MeanColour) -> Non
 
 
 def test_pictures_in_other_colours_are_no_copies_but_grey_ones_are(folder: Path, encoder: MeanColour) -> None:
-    for name, colour in (("red", (130, 100, 100)), ("reddish", (132, 104, 102)), ("blue", (100, 100, 130))):
-        write(folder / f"{name}.png", colour)  # without gradients, so that the hashes are equal
+    def tinted(*colour: int) -> Image.Image:
+        return Image.fromarray(np.asarray(cells(1), np.uint8) // 2 + np.array(colour, np.uint8))
+
+    for name, colour in (("red", (30, 0, 0)), ("reddish", (32, 4, 2)), ("blue", (0, 6, 30))):
+        tinted(*colour).save(folder / f"{name}.png")
     gallery = Gallery(folder, encoder=encoder)
-    assert paths(of(gallery)) == [["red.png", "reddish.png"]]
+    assert paths(of(gallery)) == [["reddish.png", "red.png"]]
     (folder / "reddish.png").unlink()
-    plain((107, 107, 107), (20, 20)).save(folder / "grey.png")
-    assert paths(of(gallery)) == [["grey.png", "red.png", "blue.png"]]
+    tinted(7, 7, 7).resize((160, 160)).save(folder / "grey.png")
+    assert paths(of(gallery)) == [["grey.png", "blue.png", "red.png"]]
+
+
+def test_a_picture_in_which_nothing_is_to_be_seen_is_no_copy(folder: Path, encoder: MeanColour) -> None:
+    for name, change in (("white", None), ("a dot", (50, 50, 56, 56)), ("a stroke", (20, 100, 50, 102))):
+        picture = plain("white", (120, 120))
+        if change:
+            picture.paste("black", change)
+        picture.save(folder / f"{name}.png")
+        picture.resize((100, 100)).save(folder / f"{name}, smaller.png")
+    assert of(Gallery(folder, encoder=encoder)).groups == ()
+
+
+def test_signs_of_one_frame_are_no_copies(folder: Path, encoder: MeanColour) -> None:
+    """What they share is most of the picture, which says nothing, and the frame."""
+    shapes: dict[str, Callable[[ImageDraw.ImageDraw], None]] = {
+        "arch": lambda draw: draw.line([(76, 185), (76, 135), (124, 135), (124, 185)], "black", 14),
+        "cross": lambda draw: draw.line([(70, 130), (130, 185), (100, 157), (70, 185), (130, 130)], "black", 12),
+        "disc": lambda draw: draw.ellipse((70, 125, 130, 185), "black"),
+        "post": lambda draw: draw.rectangle((92, 100, 108, 190), "black"),
+    }
+    for name, paint in shapes.items():
+        sign = plain("white", (200, 280))
+        draw = ImageDraw.Draw(sign)
+        draw.polygon([(100, 60), (10, 210), (190, 210)], outline="red", width=10)
+        paint(draw)
+        sign.save(folder / f"{name}.png")
+        sign.resize((150, 210)).save(folder / f"{name}, smaller.jpg", quality=80)
+    assert paths(of(Gallery(folder, encoder=encoder))) == [
+        [f"{name}.png", f"{name}, smaller.jpg"] for name in sorted(shapes)
+    ]
+
+
+def test_two_pages_of_text_are_no_copies(folder: Path, encoder: MeanColour) -> None:
+    words = [
+        "of",
+        "the",
+        "in",
+        "a",
+        "picture",
+        "and",
+        "code",
+        "is",
+        "nearest",
+        "with",
+        "images",
+        "that",
+        "are",
+        "alike",
+    ]
+    font = ImageFont.load_default(11)
+    for seed in range(4):
+        drawn = np.random.default_rng(seed)
+        page = plain("white", (420, 594))
+        for line in range(30):
+            text = " ".join(drawn.choice(words, drawn.integers(2, 14)))
+            ImageDraw.Draw(page).text((40, 50 + 16 * line), text[:60], "black", font)
+        page.save(folder / f"{seed}.png")
+        page.resize((315, 446)).save(folder / f"{seed}, smaller.png")
+    assert paths(of(Gallery(folder, encoder=encoder))) == [[f"{seed}.png", f"{seed}, smaller.png"] for seed in range(4)]
 
 
 def test_pictures_with_unlike_features_are_not_even_opened(
@@ -319,7 +383,7 @@ def test_the_threshold_is_how_many_bits_may_differ(folder: Path, encoder: MeanCo
     cells(1).save(folder / "one.png")
     cells(1).save(folder / "same pixels.bmp")
     changed = cells(1)
-    changed.paste("white", (0, 0, 40, 16))
+    changed.paste(ImageEnhance.Brightness(changed.crop((0, 0, 60, 40))).enhance(1.2), (0, 0))
     changed.save(folder / "z.png")
     bits = apart(cells(1), changed)
     assert 0 < bits < DEFAULT
@@ -420,10 +484,30 @@ def test_as_dict_has_plain_values(folder: Path, encoder: MeanColour) -> None:
 
 
 def test_the_hash_tells_rising_from_falling_in_both_directions() -> None:
-    flat, across = Image.new("RGB", (64, 64)), Image.linear_gradient("L").rotate(90)
-    assert np.unpackbits(difference_hash(flat)).sum() == 0
-    assert np.unpackbits(difference_hash(across))[: BITS // 2].all()
-    assert not np.unpackbits(difference_hash(across))[BITS // 2 :].any()
-    assert np.unpackbits(difference_hash(across.rotate(-90)))[BITS // 2 :].all()
-    assert apart(flat, across) == BITS // 2
-    assert bits_apart(np.zeros((2, 3, 64), np.uint8), np.full((3, 64), 255, np.uint8)).tolist() == [[BITS] * 3] * 2
+    flat, across = Image.new("L", (64, 64)), Image.linear_gradient("L").rotate(90)
+    assert bits(flat) == ([0, 0], [0, 0])  # brighter, and telling, across and down
+    half = BITS // 2
+    assert bits(across) == ([half, 0], [half, 0])
+    assert bits(across.rotate(-90)) == ([0, half], [0, half])
+    assert bits(across.rotate(180)) == ([0, 0], [half, 0])
+
+
+def bits(grey: Image.Image) -> tuple[list[int], list[int]]:
+    """Return how many bits are set, across and down, of the hash and of what tells."""
+    brighter, telling = (np.unpackbits(part).reshape(2, -1).sum(axis=1).tolist() for part in difference_hash(grey))
+    return brighter, telling
+
+
+def test_pictures_differ_by_the_larger_of_hash_and_cells() -> None:
+    one, other, flat = (fingerprint(picture) for picture in (cells(1), cells(2), plain("white", (128, 128))))
+    assert fingerprints_apart(np.stack([one, other, flat]), one).tolist()[0] == 0
+    assert fingerprints_apart(one, flat) > BITS // 4
+    assert fingerprints_apart(flat, flat) == BITS  # nothing is to be seen
+    assert BITS // 4 < fingerprints_apart(one, other) < BITS
+    spot = cells(1)
+    spot.paste("white", (60, 60, 68, 68))
+    hidden = fingerprints_apart(one, fingerprint(spot))
+    assert 0 < hidden < DEFAULT
+    assert fingerprints_apart(one, fingerprint(spot), most=0) < hidden  # by the hash alone
+    for change in (ImageEnhance.Brightness(cells(1)).enhance(0.8), ImageEnhance.Contrast(cells(1)).enhance(1.2)):
+        assert fingerprints_apart(one, fingerprint(change)) < 20

@@ -1,8 +1,8 @@
 """Duplicates: groups of images that are copies of one another, exactly or nearly. It lists, it never deletes.
 
 Exact copies have the same contents, by the hash in the catalogue. Near ones are looked for among each picture's
-nearest by embedding, and then compared by a difference hash and by their colours: two photos of one kind have close
-embeddings, yet other gradients.
+nearest by embedding, and then compared by their fingerprints: two photos of one kind have close embeddings, yet other
+gradients.
 """
 
 import os
@@ -16,23 +16,19 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from congener import codes
+from congener import codes, fingerprint
 from congener.cores import cores
 from congener.errors import CongenerError, ImageError
+from congener.fingerprint import BITS, Fingerprint, apart
 from congener.gallery import Gallery
-from congener.images import open_image, size_of
 from congener.labels import Labels
 from congener.store import Row
 from congener.update import Progress, Skipped
 from congener.workers import Workers
 
-BITS = 512
-"""Of a difference hash."""
-
 DEFAULT = 80
-"""Bits in which near copies may differ. See docs/duplicates.md and benchmarks/duplicates.py."""
+"""By how many bits of 512 near copies may differ. See docs/duplicates.md and benchmarks/duplicates.py."""
 
 MOST = BITS // 2
 """What unrelated pictures differ by, on average: a larger threshold says nothing."""
@@ -43,19 +39,8 @@ NEIGHBOURS = 10
 MIN_COSINE = 0.5
 """Of pooled features: below it two pictures aren't compared. These don't depend on what else is in the gallery."""
 
-COLOURS_APART = 12
-"""By how much, of 255, the chroma of two near copies may differ in any cell of a 4 × 4 grid, unless one is grey."""
-
-_HASH_BYTES = BITS // 8
-_GREY = 2  # of 255: the chroma of what has no colours
-_SIDE = 16  # of the grid that a hash compares in each direction
-_TARGET = 64  # short side in pixels, of what the grid is made of
 _BATCH = 1024  # queries at once: 4 MiB of scores for each 1,000 images
-_ONES = np.array([value.bit_count() for value in range(256)])
 _PAIRS = 8192  # pairs of features at once: 80 MiB
-
-Fingerprint = NDArray[np.uint8]
-"""(96,) what is compared of pictures: a difference hash, 64 bytes, and the chroma of each cell of a 4 × 4 grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +57,7 @@ class Member:
     """In pixels, as it is shown: turned as its EXIF orientation says."""
     height: int
     distance: int
-    """Bits in which its hash differs from that of the group's first; 0 for an exact copy."""
+    """How much it differs from the group's first, in bits of 512: see `fingerprint.apart`. 0 for an exact copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,39 +121,6 @@ def check(threshold: int) -> None:
     """Raise CongenerError for a threshold that says nothing."""
     if not 0 <= threshold <= MOST:
         raise CongenerError(f"threshold must be from 0 to {MOST} of the hash's {BITS} bits, not {threshold}")
-
-
-def difference_hash(picture: Image.Image) -> NDArray[np.uint8]:
-    """Return which of neighbouring cells of a coarse grey picture are brighter, in rows and in columns: (64,) bytes.
-
-    After N. Krawetz, "Kind of Like That" (hackerfactor.com, 2013), who takes rows of 9 × 8 cells. Sizes, formats,
-    brightness and contrast hardly change it.
-    """
-    grey = picture.convert("L")
-    across = np.asarray(grey.resize((_SIDE + 1, _SIDE), Image.Resampling.LANCZOS))
-    down = np.asarray(grey.resize((_SIDE, _SIDE + 1), Image.Resampling.LANCZOS))
-    bits = np.stack([across[:, 1:] > across[:, :-1], down[1:] > down[:-1]])
-    return np.packbits(bits)
-
-
-def bits_apart(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return in how many bits hashes (…, 64) differ."""
-    counts: NDArray[np.int64] = _ONES[a ^ b].sum(axis=-1)
-    return counts
-
-
-def fingerprint(picture: Image.Image) -> Fingerprint:
-    """Return what is compared of an RGB picture."""
-    cells = np.asarray(picture.convert("YCbCr").resize((4, 4), Image.Resampling.BOX))
-    return np.concatenate([difference_hash(picture), cells[..., 1:].reshape(-1)])
-
-
-def apart(a: Fingerprint, b: Fingerprint) -> NDArray[np.int64]:
-    """Return in how many bits pictures (…, 96) differ; all of them where they differ in colour, and both have some."""
-    first, second = (prints[..., _HASH_BYTES:].astype(np.int16) - 128 for prints in (a, b))
-    grey = (np.abs(first).max(axis=-1) <= _GREY) | (np.abs(second).max(axis=-1) <= _GREY)
-    alike = grey | (np.abs(first - second).max(axis=-1) <= COLOURS_APART)
-    return np.where(alike, bits_apart(a[..., :_HASH_BYTES], b[..., :_HASH_BYTES]), BITS)
 
 
 def find_duplicates(gallery: Gallery, threshold: int = DEFAULT, progress: Progress | None = None) -> Duplicates:
@@ -275,7 +227,7 @@ def _look_at(folder: Path, rows: Sequence[Row], workers: Workers) -> tuple[_Pict
             present.append(row)
     while present:
         try:
-            width, height, look = workers.call(_read, os.path.abspath(folder / present[0].path))
+            width, height, look = workers.call(fingerprint.read, os.path.abspath(folder / present[0].path))
             return _Picture(tuple(present), width, height, look), skipped
         except ImageError as error:
             skipped.append(Skipped(present.pop(0).path, str(error)))
@@ -291,12 +243,6 @@ def _changed(file: Path, row: Row) -> str | None:
     return None if same else "changed since it was indexed: run again"
 
 
-def _read(file: str) -> tuple[int, int, Fingerprint]:
-    """Return width, height and fingerprint of a picture. Raises ImageError with the reason."""
-    width, height = size_of(file)
-    return width, height, fingerprint(open_image(file, _TARGET))
-
-
 def _near(
     seen: dict[int, _Picture | None], pairs: NDArray[np.int64], threshold: int
 ) -> Iterator[list[tuple[_Picture, int]]]:
@@ -310,7 +256,7 @@ def _near(
     for component in _components(_close(there, pairs, threshold)):
         rest = sorted((there[at] for at in component), key=_Picture.worth)
         while len(rest) > 1:
-            differ = apart(np.stack([picture.look for picture in rest]), rest[0].look).tolist()
+            differ = apart(np.stack([picture.look for picture in rest]), rest[0].look, threshold).tolist()
             group = [(picture, bits) for picture, bits in zip(rest, differ, strict=True) if bits <= threshold]
             rest = [picture for picture, bits in zip(rest, differ, strict=True) if bits > threshold]
             if len(group) > 1:
@@ -325,7 +271,7 @@ def _close(there: dict[int, _Picture], pairs: NDArray[np.int64], threshold: int)
     looks = np.stack([there[at].look for at in keys.tolist()])
     pairs = pairs[np.isin(pairs, keys).all(axis=1)]
     ends = looks[np.searchsorted(keys, pairs)]
-    near: list[list[int]] = pairs[apart(ends[:, 0], ends[:, 1]) <= threshold].tolist()
+    near: list[list[int]] = pairs[apart(ends[:, 0], ends[:, 1], threshold) <= threshold].tolist()
     return near
 
 
