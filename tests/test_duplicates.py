@@ -397,7 +397,7 @@ def test_the_threshold_is_how_many_bits_may_differ(folder: Path, encoder: MeanCo
 
 @pytest.mark.parametrize("threshold", [-1, 257])
 def test_a_threshold_out_of_range_is_refused(colours: Path, encoder: MeanColour, threshold: int) -> None:
-    with pytest.raises(CongenerError, match=rf"from 0 to 256 of the hash's {BITS} bits, not {threshold}"):
+    with pytest.raises(CongenerError, match=rf"from 0 to 256 of {BITS} bits, not {threshold}"):
         find_duplicates(Gallery(colours, encoder=encoder), threshold)
 
 

@@ -120,7 +120,7 @@ class _Picture(NamedTuple):
 def check(threshold: int) -> None:
     """Raise CongenerError for a threshold that says nothing."""
     if not 0 <= threshold <= MOST:
-        raise CongenerError(f"threshold must be from 0 to {MOST} of the hash's {BITS} bits, not {threshold}")
+        raise CongenerError(f"threshold must be from 0 to {MOST} of {BITS} bits, not {threshold}")
 
 
 def find_duplicates(gallery: Gallery, threshold: int = DEFAULT, progress: Progress | None = None) -> Duplicates:

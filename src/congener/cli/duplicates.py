@@ -15,7 +15,7 @@ from congener.terminal import print_duplicates, print_json, progress
     "--threshold",
     type=int,
     metavar="BITS",
-    help="In how many of a hash's 512 bits near copies may differ: 80 by default, 0 to 256.",
+    help="By how many bits of 512 near copies may differ: 80 by default, 0 to 256.",
 )
 @json_option
 def duplicates(folder: Path, stores: tuple[Path, ...], threshold: int | None, as_json: bool) -> None:
