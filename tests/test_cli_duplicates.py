@@ -89,7 +89,7 @@ def test_a_file_that_goes_meanwhile_is_told(run: Run, twice: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--threshold", "257"), "threshold must be from 0 to 256 of the hash's 512 bits, not 257"),
+        (("--threshold", "257"), "threshold must be from 0 to 256 of 512 bits, not 257"),
         (("--threshold", "-1"), "threshold must be from 0 to 256"),
         (("--threshold", "few"), "'few' is not a valid integer"),
     ],
