@@ -148,7 +148,7 @@ def read_all(
     workers = Workers(pairs, DECODE_SECONDS)
     with ThreadPoolExecutor(pairs, "congener") as pool:
         try:
-            _start(workers, images, encoder)
+            _start(workers, images, encoder, pool)
             pending: deque[Future[list[Reading]]] = deque()
             while True:
                 while len(pending) <= 2 * pairs and (batch := list(islice(rest, encoder.batch))):
@@ -161,13 +161,13 @@ def read_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _start(workers: Workers, images: Sequence[FoundImage], encoder: Encoder) -> None:
-    """Start the processes that will be needed, and load the network meanwhile."""
+def _start(workers: Workers, images: Sequence[FoundImage], encoder: Encoder, pool: ThreadPoolExecutor) -> None:
+    """Start the processes that will be needed, and load the network while they begin to read."""
     readable = sum(not image.problem for image in images)
     if readable:
         workers.start(1)
         workers.start(-(-readable // encoder.batch))
-        encoder.load()
+        pool.submit(encoder.load)
 
 
 def read_batch(
