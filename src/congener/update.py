@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +142,7 @@ def read_all(
     """
     if not images:
         return
-    rest = iter(images)
+    started = 0
     pairs = cores() + 1  # while one hands over, another has the core: with one a core, 10 % of the time went idle
     workers = Workers(pairs, DECODE_SECONDS)
     with ThreadPoolExecutor(pairs, "congener") as pool:
@@ -151,7 +150,9 @@ def read_all(
             _start(workers, images, encoder, pool)
             pending: deque[Future[list[Reading]]] = deque()
             while True:
-                while len(pending) <= 2 * pairs and (batch := list(islice(rest, encoder.batch))):
+                while len(pending) <= 2 * pairs and started < len(images):
+                    batch = images[started : started + _batch_size(len(images) - started, pairs, encoder)]
+                    started += len(batch)
                     pending.append(pool.submit(read_batch, folder, batch, encoder, slots, workers))
                 if not pending:
                     return
@@ -161,12 +162,20 @@ def read_all(
             pool.shutdown(cancel_futures=True)
 
 
+def _batch_size(left: int, pairs: int, encoder: Encoder) -> int:
+    """Return how many of the images that are left make the next batch: smaller ones towards the end, for all to share.
+
+    Source: C. D. Polychronopoulos, D. J. Kuck, "Guided self-scheduling" (IEEE Transactions on Computers, 1987).
+    """
+    return min(encoder.batch, max(TOGETHER, left // (2 * pairs)))
+
+
 def _start(workers: Workers, images: Sequence[FoundImage], encoder: Encoder, pool: ThreadPoolExecutor) -> None:
     """Start the processes that will be needed, and load the network while they begin to read."""
     readable = sum(not image.problem for image in images)
     if readable:
         workers.start(1)
-        workers.start(-(-readable // encoder.batch))
+        workers.start(-(-readable // TOGETHER))
         pool.submit(encoder.load)
 
 
