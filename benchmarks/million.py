@@ -78,8 +78,9 @@ def lines(result: dict[str, Any]) -> list[str]:
         "removed": f"an update, {CHANGED:,} are gone",
         "search_afterwards": "the first search after that",
     }
+    info = result["machine"]
     said = [
-        f"{result['machine']}",
+        f"{info['cpu']}, {info['cores']} cores, Python {info['python']}",
         f"{result['images']:,} images of {DIMENSION} numbers; {result['bytes']:,} bytes on disk",
     ]
     for name, what in words.items():
