@@ -16,9 +16,7 @@ from congener.terminal import note
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SWITCH_SECONDS = (
-    5e-4  # for which a thread may keep others from Python: a search shouldn't keep the server from its wires
-)
+_SWITCH_SECONDS = 5e-4  # for which a thread may keep others from Python: a search, say, the server
 _WAITING = 2048  # connections
 
 
