@@ -284,6 +284,13 @@ def test_leading_directions_are_numpys() -> None:
     assert np.abs(np.sum(found * expected, axis=0)) == pytest.approx(np.ones(20), abs=1e-4)
 
 
+def test_leading_directions_of_few_are_all_that_there_are() -> None:
+    vectors = noise(200, 10) @ noise(10, 60)
+    found = codes.leading_directions(vectors, 20)  # ten of them lead nowhere
+    assert vectors @ found @ found.T == pytest.approx(vectors, abs=1e-4)
+    assert found[:, :10].T @ found[:, :10] == pytest.approx(np.eye(10), abs=1e-5)
+
+
 def test_leading_directions_have_fixed_signs() -> None:
     found = codes.leading_directions(decaying(100, 60), 10)
     assert (found[np.abs(found).argmax(axis=0), np.arange(10)] > 0).all()

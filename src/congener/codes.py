@@ -232,6 +232,8 @@ def reciprocity(scores: Array) -> float:
 def leading_directions(vectors: Array, count: int) -> Array:
     """Return the leading right singular vectors (d, count) of vectors (n, d), not centred, signs fixed.
 
+    Those beyond the vectors' rank, along which nothing is, may be shorter than 1.
+
     Source: N. Halko, P. G. Martinsson, J. A. Tropp, "Finding structure with randomness" (SIAM Review 2011),
     algorithm 4.4, with a fixed seed.
     """
