@@ -5,7 +5,8 @@
 
 Each round indexes FOLDER (animals100 by default) into a fresh gallery with all cores, then takes a sample of
 it through each step on one thread. The limit is what the steps would give if every core were busy with them
-all the time: cores / sum of the seconds that each step takes for an image. Draws index_speed.png.
+all the time: cores / sum of the seconds that each step takes for an image. The last step, the fit, is taken once
+a run, of all images: its seconds are shared among them; the limit is told without it, too. Draws index_speed.png.
 
 --many indexes that many small pictures, and a tenth of them, each in a process of its own, and tells the
 memory that it took: it should hardly grow.
@@ -35,27 +36,41 @@ from congener.encoders import DEFAULT, Encoder
 from congener.images import find_images
 from congener.store import Row, Store
 
-STEPS = ("read", "decode", "resize", "encode", "store")
+STEPS = ("read", "decode", "resize", "encode", "store", "fit")
 SAMPLE = 160
 QUICK = 200  # images of a quick look
 PICTURES, SIDE = 300, 64  # of --many: different ones, and their width and height
 
 
-def end_to_end(folder: Path, encoder: Encoder) -> float:
-    """Return images/s of a fresh index, loading the model included, as `congener index` counts."""
+def end_to_end(folder: Path, encoder: Encoder) -> tuple[float, float]:
+    """Return images/s of a fresh index, as `congener index` counts, and the fit's seconds an image on one thread."""
     store = Path(tempfile.mkdtemp())
     try:
         with Gallery(folder, store=store, encoder=encoder) as gallery:
-            return gallery.update().images_per_second
+            told = gallery.update()
+        command = [sys.executable, __file__, str(folder), "--fit", str(store)]
+        one = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        seconds = float(subprocess.run(command, env=one, stdout=subprocess.PIPE, check=True).stdout)
+        return told.images_per_second, seconds / told.images
     finally:
         shutil.rmtree(store)
 
 
+def fit_here(folder: Path, store: Path) -> float:
+    """Return the seconds that a gallery's fit and all its embeddings take, on one thread."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with Gallery(folder, store=store) as gallery:
+        gallery.update(refit=True)  # whatever is loaded at first
+        rest = gallery.update().seconds
+        return float(np.median([gallery.update(refit=True).seconds - rest for _ in range(3)]))
+
+
 def steps(folder: Path, encoder: Encoder) -> dict[str, float]:
-    """Return the seconds that each step takes for an image, on one thread."""
+    """Return the seconds that each step but the fit takes for an image, on one thread."""
     found = [image for image in find_images(folder) if not image.problem]
     some = found[:: max(1, len(found) // SAMPLE)]
-    seconds = dict.fromkeys(STEPS, 0.0)
+    seconds = dict.fromkeys(STEPS[:-1], 0.0)
     squares: list[NDArray[np.uint8]] = []
     features: list[NDArray[np.float32]] = []
     contents: list[bytes] = []
@@ -157,14 +172,14 @@ def draw(result: dict[str, Any], path: Path) -> None:
     above, below = figure.subplots(2, 1, height_ratios=(1, 2.4))
     left = 0.0
     total = sum(result["milliseconds_per_image"].values())
-    colours = ("#8fb8de", "#3b6ea5", "#c98a1b", "#1f6f5c", "#7a5a9e")
+    colours = ("#8fb8de", "#3b6ea5", "#c98a1b", "#1f6f5c", "#7a5a9e", "#a03020")
     for (name, value), colour in zip(result["milliseconds_per_image"].items(), colours, strict=True):
         above.barh([0], [value], left=left, color=colour, label=f"{name} {value:.2f} ms")
         if value > total / 20:
             above.text(left + value / 2, 0, f"{value / total:.0%}", ha="center", va="center", color="white")
         left += value
     above.set(yticks=[], xlim=(0, total), xlabel="milliseconds an image, on one thread")
-    above.legend(ncols=5, fontsize=9, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+    above.legend(ncols=6, fontsize=9, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
     rates, limits = result["rounds_images_per_second"], result["rounds_limit"]
     at = np.arange(1, len(rates) + 1)
     below.bar(at, rates, 0.6, color="#1f6f5c", label="end to end")
@@ -189,11 +204,13 @@ def measure(folder: Path, name: str, options: argparse.Namespace) -> None:
     encoder.encode(np.zeros((1, encoder.input_side, encoder.input_side, 3), np.uint8))
     rates, taken = [], []
     for _ in range(rounds):  # in turn, so that a change of the machine's speed meets both
-        rates.append(end_to_end(folder, encoder))
-        taken.append(steps(folder, encoder))
+        rate, fit = end_to_end(folder, encoder)
+        rates.append(rate)
+        taken.append(steps(folder, encoder) | {"fit": fit})
     step = {name: float(np.median([each[name] for each in taken])) for name in STEPS}
     total, info = sum(step.values()), machine()
     limits = [info["cores"] / sum(each.values()) for each in taken]
+    unfitted = [info["cores"] / (sum(each.values()) - each["fit"]) for each in taken]
     result = {
         "machine": info,
         "load_before": load,
@@ -202,7 +219,9 @@ def measure(folder: Path, name: str, options: argparse.Namespace) -> None:
         "rounds": rounds,
         "images_per_second": spread(rates),
         "limit_images_per_second": spread(limits),
-        "ratio_to_limit": float(np.median([rate / limit for rate, limit in zip(rates, limits, strict=True)])),
+        "ratio_to_limit": ratio(rates, limits),
+        "limit_without_fit": spread(unfitted),
+        "ratio_to_limit_without_fit": ratio(rates, unfitted),
         "milliseconds_per_image": {name: 1000 * value for name, value in step.items()},
         "share": {name: value / total for name, value in step.items()},
         "rounds_images_per_second": rates,
@@ -215,6 +234,11 @@ def measure(folder: Path, name: str, options: argparse.Namespace) -> None:
         draw(result, RESULTS / f"{file}.png")
 
 
+def ratio(rates: list[float], limits: list[float]) -> float:
+    """Return the median of what was reached of each round's limit."""
+    return float(np.median([rate / limit for rate, limit in zip(rates, limits, strict=True)]))
+
+
 def lines(result: dict[str, Any]) -> list[str]:
     """Return the result in words."""
     info, rate, limit = result["machine"], result["images_per_second"], result["limit_images_per_second"]
@@ -224,6 +248,8 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"end to end  {rate['median']:6.1f} images/s (min {rate['min']:.1f}, max {rate['max']:.1f})",
         f"limit       {limit['median']:6.1f} images/s (cores / sum of the steps); "
         f"reached: {result['ratio_to_limit']:.0%}",
+        f"            {result['limit_without_fit']['median']:6.1f} images/s without the fit; "
+        f"reached: {result['ratio_to_limit_without_fit']:.0%}",
         *(
             f"  {name:8}{value:8.2f} ms an image on one thread, {result['share'][name]:6.1%} of the time"
             for name, value in result["milliseconds_per_image"].items()
@@ -243,9 +269,12 @@ def main() -> None:
     parser.add_argument("--many", type=int, metavar="N", help="index N small pictures instead, and tell the memory")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--fit", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         print(json.dumps(index_here(options.folder, options.precision)))
+    elif options.fit:
+        print(fit_here(options.folder, options.fit))
     elif options.many:
         many(options)
     else:

@@ -76,6 +76,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 class _Shared(Workers):
     """Workers that go on from one update to the next: to start them takes longer than most tests."""
 
+    def pair(self, on: Iterator[int]) -> None:
+        """Keep none for a thread of one update."""
+
     def close(self) -> None:
         """Stay: `end` closes them."""
 

@@ -257,4 +257,5 @@ def _orthonormal(columns: Array) -> Array:
     wide = columns.astype(np.float64)
     products = wide.T @ wide
     products += np.eye(len(products)) * (np.trace(products) * 1e-12)
-    return np.asarray(wide @ np.linalg.inv(np.linalg.cholesky(products)).T, np.float32)
+    result: Array = columns @ np.linalg.inv(np.linalg.cholesky(products)).T.astype(np.float32)
+    return result

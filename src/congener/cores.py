@@ -2,14 +2,25 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores that this thread may use."""
+    return len(core_numbers()) or os.cpu_count() or 1
+
+
+def core_numbers() -> list[int]:
+    """Return the cores that this thread may use; none where the system doesn't tell (macOS, Windows)."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def keep_on(core: int, process: int = 0) -> None:
+    """Have a process, or this thread alone, run on one core from now on, where the system allows it."""
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(OSError):  # it has ended, or the core is no longer ours
+            os.sched_setaffinity(process, {core})
 
 
 @cache

@@ -1,9 +1,8 @@
 """Bring a gallery's store up to date with its folder.
 
-Each of a few threads takes a batch of files through the whole way: a worker's process reads, hashes and decodes them,
-then the thread encodes them while its worker rests. So each pair keeps one core busy, and none waits for another; one
-pair more than cores fills the gaps. This thread alone writes, in the order of the paths, and commits about once a
-second.
+Each of a few threads takes a batch of files through the whole way: its worker's process reads, hashes and decodes
+them, then the thread encodes them while the process rests. So each pair keeps one core busy, and none waits for
+another. This thread alone writes, in the order of the paths, and commits about once a second.
 """
 
 import os
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.cores import cores
+from congener.cores import core_numbers, cores
 from congener.encoders import Encoder
 from congener.errors import GalleryError
 from congener.images import Exclusion, FoundImage, find_images
@@ -136,30 +135,37 @@ def read_all(
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
 ) -> Generator[Reading]:
-    """Yield what became of each file, in order, from one thread and process more than there are cores.
+    """Yield what became of each file, in order, from a thread and a process for each core.
 
     slots: content -> slot and checksum, of contents that need no encoding; may grow meanwhile.
     """
     if not images:
         return
-    started = 0
-    pairs = cores() + 1  # while one hands over, another has the core: with one a core, 10 % of the time went idle
-    workers = Workers(pairs, DECODE_SECONDS)
-    with ThreadPoolExecutor(pairs, "congener") as pool:
-        try:
-            _start(workers, images, encoder, pool)
-            pending: deque[Future[list[Reading]]] = deque()
-            while True:
-                while len(pending) <= 2 * pairs and started < len(images):
-                    batch = images[started : started + _batch_size(len(images) - started, pairs, encoder)]
-                    started += len(batch)
-                    pending.append(pool.submit(read_batch, folder, batch, encoder, slots, workers))
-                if not pending:
-                    return
-                yield from pending.popleft().result()
-        finally:
-            workers.close()  # first: what is being decoded ends now
-            pool.shutdown(cancel_futures=True)
+    started, readable = 0, sum(not image.problem for image in images)
+    with Workers(cores() + 1, DECODE_SECONDS) as workers:
+        workers.start(min(1, readable))
+        workers.start(min(cores(), -(-readable // TOGETHER)))
+        own = core_numbers() if encoder.single_threaded else []
+        pairs = len(own) or cores() + 1  # without a core of its own, one has it while another hands over
+        with (
+            ThreadPoolExecutor(1, "congener-load") as loading,
+            ThreadPoolExecutor(pairs, "congener", workers.pair, (iter(own),)) as pool,
+        ):
+            try:
+                if readable:
+                    loading.submit(encoder.load)  # while the processes start, and begin to read
+                pending: deque[Future[list[Reading]]] = deque()
+                while True:
+                    while len(pending) <= 2 * pairs and started < len(images):
+                        batch = images[started : started + _batch_size(len(images) - started, pairs, encoder)]
+                        started += len(batch)
+                        pending.append(pool.submit(read_batch, folder, batch, encoder, slots, workers))
+                    if not pending:
+                        return
+                    yield from pending.popleft().result()
+            finally:
+                workers.close()  # first: what is being decoded ends now
+                pool.shutdown(cancel_futures=True)
 
 
 def _batch_size(left: int, pairs: int, encoder: Encoder) -> int:
@@ -170,13 +176,11 @@ def _batch_size(left: int, pairs: int, encoder: Encoder) -> int:
     return min(encoder.batch, max(TOGETHER, left // (2 * pairs)))
 
 
-def _start(workers: Workers, images: Sequence[FoundImage], encoder: Encoder, pool: ThreadPoolExecutor) -> None:
-    """Start the processes that will be needed, and load the network while they begin to read."""
-    readable = sum(not image.problem for image in images)
-    if readable:
+def _start(workers: Workers, images: Sequence[FoundImage]) -> None:
+    """Start the processes that will be needed."""
+    if readable := sum(not image.problem for image in images):
         workers.start(1)
-        workers.start(-(-readable // TOGETHER))
-        pool.submit(encoder.load)
+        workers.start(min(cores(), -(-readable // TOGETHER)))
 
 
 def read_batch(

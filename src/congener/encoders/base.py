@@ -94,6 +94,14 @@ class Encoder(ABC):
         return 4
 
     @property
+    def single_threaded(self) -> bool:
+        """Whether `encode` calculates on the thread that calls it, and on no other: that may then be kept on one core.
+
+        Threads that it starts would be kept there too, and a device that it waits for would leave the core idle.
+        """
+        return False
+
+    @property
     def preprocessing(self) -> Preprocess:
         """RGB picture of any size -> (side, side, 3), as the network wants it.
 

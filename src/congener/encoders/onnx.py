@@ -42,7 +42,12 @@ class OnnxEncoder(Encoder):
     @property
     def batch(self) -> int:
         """Images to encode at once: see `Encoder.batch`."""
-        return super().batch if len(self._providers) == 1 else _GPU_BATCH
+        return super().batch if self.single_threaded else _GPU_BATCH
+
+    @property
+    def single_threaded(self) -> bool:
+        """See `Encoder.single_threaded`: without a GPU."""
+        return len(self._providers) == 1
 
     @property
     def _session(self) -> Any:
