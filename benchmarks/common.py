@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.cores import cores
-
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -79,6 +77,8 @@ def can_draw() -> bool:
 
 def machine() -> dict[str, Any]:
     """Return the processor, its cores that this process may use, and the versions of what matters."""
+    from congener.cores import cores  # the environment of the peers has none
+
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
