@@ -90,7 +90,7 @@ class Made(Encoder):
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         """Look them up."""
         numbers = pixels.reshape(-1, 3).astype(np.int64) @ (1, 256, 65536)
-        return Features(self._features[numbers], None)
+        return Features(self._features[numbers])
 
 
 def pixel(number: int) -> NDArray[np.uint8]:

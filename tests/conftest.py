@@ -26,7 +26,7 @@ class MeanColour(Encoder):
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         self.encoded += len(pixels)
-        return Features((pixels.mean(axis=(1, 2)) / 255).astype(np.float32), None)
+        return Features((pixels.mean(axis=(1, 2)) / 255).astype(np.float32))
 
 
 @pytest.fixture

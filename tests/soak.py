@@ -41,7 +41,7 @@ class Projected(Encoder):
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         flat = pixels.reshape(len(pixels), -1).astype(np.float32) / 255 - 0.5
-        return Features(np.maximum(flat @ self._map, 0), None)
+        return Features(np.maximum(flat @ self._map, 0))
 
 
 @dataclass

@@ -24,7 +24,7 @@ class Redness(MeanColour):
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         features = super().encode(pixels).pooled[:, :2]
-        return Features(np.round(features * 2) / np.float32(2) + np.float32(0.1), None)
+        return Features(np.round(features * 2) / np.float32(2) + np.float32(0.1))
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,7 @@ class GridColour(Encoder):
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         pooled = np.asarray(pixels.mean(axis=(1, 2)) / 255, np.float32)
-        return Features(pooled, self.logits(pooled))
+        return Features(pooled)
 
     def logits(self, pooled: NDArray[np.floating]) -> NDArray[np.float32]:
         return np.asarray(pooled @ WEIGHT.T + BIAS, np.float32)
@@ -65,7 +65,7 @@ class Wide(GridColour):
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         pooled = self.feature_map(pixels).mean(axis=(2, 3))
-        return Features(pooled, self.logits(pooled))
+        return Features(pooled)
 
     def logits(self, pooled: NDArray[np.floating]) -> NDArray[np.float32]:
         return np.asarray(pooled @ self._mixing[:, :5] / 30, np.float32)

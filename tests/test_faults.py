@@ -32,7 +32,7 @@ class Wide(MeanColour):
     identity = Identity("wide", "0" * 64, "none", "float32", 1200)
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
-        return Features(np.tile(super().encode(pixels).pooled, 400), None)
+        return Features(np.tile(super().encode(pixels).pooled, 400))
 
 
 def paint(folder: Path, count: int) -> list[str]:

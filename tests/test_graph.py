@@ -24,7 +24,7 @@ class Pixels(MeanColour):
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         flat = pixels.reshape(len(pixels), -1)
-        return Features((flat / 255).astype(np.float32), None)
+        return Features((flat / 255).astype(np.float32))
 
 
 def write_noise(folder: Path, names: range) -> None:

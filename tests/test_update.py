@@ -280,7 +280,7 @@ def test_a_feature_that_is_no_number_is_skipped(
     store: Store, colours: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Features:
-        return Features(np.full((len(pixels), 3), np.nan, np.float32), None)
+        return Features(np.full((len(pixels), 3), np.nan, np.float32))
 
     monkeypatch.setattr(encoder, "encode", broken)
     report = update_store(store, colours, encoder)

@@ -192,6 +192,36 @@ def test_many_threads_share_few_processes() -> None:
     assert len(pids) == 2
 
 
+def test_a_paired_thread_has_a_process_of_its_own() -> None:
+    with Workers(3) as workers, ThreadPoolExecutor(2, initializer=workers.pair, initargs=(iter(()),)) as pool:
+        together = threading.Barrier(2)
+
+        def processes(_: int) -> set[int]:
+            together.wait(20)  # both threads take part
+            return {workers.call(troublesome.process_id) for _ in range(20)}
+
+        (one,), (other,) = pool.map(processes, range(2))
+        assert one != other
+        assert workers.call(troublesome.process_id) not in (one, other)  # the third is left for other threads
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system doesn't tell its cores")
+def test_a_pair_is_kept_on_its_core_and_nothing_else_is() -> None:
+    before = os.sched_getaffinity(0)
+    core = max(before)
+    with Workers(2) as workers, ThreadPoolExecutor(1, initializer=workers.pair, initargs=(iter([core]),)) as pool:
+        workers.start(2)
+        first = pool.submit(workers.call, troublesome.process_id).result()
+        assert pool.submit(os.sched_getaffinity, 0).result() == {core} == os.sched_getaffinity(first)
+        with pytest.raises(WorkerError):
+            pool.submit(workers.call, troublesome.leave, 1).result()
+        second = pool.submit(workers.call, troublesome.process_id).result()
+        assert second != first
+        assert os.sched_getaffinity(second) == {core}  # the one that replaced it
+        assert os.sched_getaffinity(workers.call(troublesome.process_id)) == before
+    assert os.sched_getaffinity(0) == before
+
+
 @needs_proc
 def test_no_more_start_than_are_needed() -> None:
     before = children()

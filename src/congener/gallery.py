@@ -90,8 +90,8 @@ class Gallery:
                 )
             if self._encoder is None:
                 name = self._name or made_by["name"]
-                of_gallery = made_by["precision"] if name == made_by["name"] else None
-                self._encoder = load_encoder(name, self._precision or of_gallery)
+                kept = made_by if name == made_by["name"] else {"precision": None, "preprocessing": None}
+                self._encoder = load_encoder(name, self._precision or kept["precision"], kept["preprocessing"])
             if self._encoder.identity.as_dict() != made_by:
                 store.close()
                 raise GalleryError(_other_encoder(self.store_folder, made_by, self._encoder))
@@ -433,9 +433,7 @@ class Gallery:
 
 
 def _other_encoder(folder: Path, made_by: dict[str, Any], encoder: Encoder) -> str:
-    identity = encoder.identity
     return (
-        f"the gallery {folder} was made by {made_by['name']} ({made_by['precision']}, weights "
-        f"{made_by['weights_sha256'][:12]}), not by {identity}: open it with the encoder that made it, "
-        "or keep another gallery with --gallery PATH"
+        f"the gallery {folder} was made by {Identity(**made_by)}, not by {encoder.identity}: open it with the encoder "
+        "that made it, or keep another gallery with --gallery PATH"
     )

@@ -8,8 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from congener import Gallery
 from congener.encoders import lite0, load_encoder
-from congener.encoders.layers import same_padding
+from congener.encoders.layers import Layer, in_squares, same_padding
+from congener.encoders.lite0 import Lite0
+from congener.errors import GalleryError
 
 
 def pattern(number: int) -> NDArray[np.uint8]:
@@ -32,18 +35,20 @@ REFERENCE: dict[int, tuple[dict[int, float], float, int]] = {
 @pytest.mark.parametrize("number", sorted(REFERENCE))
 def test_features_match_the_stored_figures(number: int) -> None:
     some, total, best = REFERENCE[number]
-    features = load_encoder("lite0", "float32").encode(PIXELS[number : number + 1])
-    assert features.pooled[0, list(some)] == pytest.approx(list(some.values()), abs=1e-4)
-    assert features.pooled.sum() == pytest.approx(total, rel=1e-4)
-    assert features.logits is not None
-    assert features.logits[0].argmax() == best
+    encoder = load_encoder("lite0", "float32")
+    pooled = encoder.encode(PIXELS[number : number + 1]).pooled
+    assert pooled[0, list(some)] == pytest.approx(list(some.values()), abs=1e-4)
+    assert pooled.sum() == pytest.approx(total, rel=1e-4)
+    logits = encoder.logits(pooled)
+    assert logits is not None
+    assert logits[0].argmax() == best
 
 
 def test_logits_are_a_linear_function_of_the_pooled_feature() -> None:
-    features = load_encoder("lite0", "float32").encode(PIXELS)
-    weights = lite0.read_weights()
-    expected = features.pooled @ weights["_fc.weight"].T + weights["_fc.bias"]
-    assert features.logits == pytest.approx(expected, abs=1e-3)
+    encoder, weights = load_encoder("lite0", "float32"), lite0.read_weights()
+    pooled = encoder.encode(PIXELS).pooled
+    expected = pooled.astype(np.float64) @ weights["_fc.weight"].T + weights["_fc.bias"]
+    assert encoder.logits(pooled) == pytest.approx(expected, abs=1e-3)
 
 
 def test_padding_is_tensorflows() -> None:
@@ -53,13 +58,53 @@ def test_padding_is_tensorflows() -> None:
     assert same_padding(7, 1, 1) == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize(("side", "kernel"), [(12, 3), (20, 2)])
+def test_a_layer_of_stride_2_in_squares_is_the_same_layer(side: int, kernel: int) -> None:
+    drawn = np.random.default_rng(0)
+    weight = drawn.standard_normal((5, 3, kernel, kernel)).astype(np.float32)
+    layer = Layer("stem", weight, np.zeros(5, np.float32), np.zeros(5), np.ones(5), side, stride=2)
+    squares = in_squares(layer)
+    image = drawn.standard_normal((side, side, 3)).astype(np.float32)
+    half = side // 2
+    laid = image.reshape(half, 2, half, 6).transpose(0, 2, 1, 3).reshape(half, half, 12)
+    assert (squares.side, squares.stride) == (half, 1)
+    assert convolved(laid, squares) == pytest.approx(convolved(image, layer), abs=1e-5)
+
+
+def convolved(image: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:
+    """Return a layer's sums (h, w, out) of an image (side, side, in)."""
+    kernel, (top, left, bottom, right) = layer.weight.shape[-1], layer.attributes["pads"]
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(image, [(top, bottom), (left, right), (0, 0)]), (kernel, kernel), axis=(0, 1)
+    )
+    sums: NDArray[np.float32] = np.einsum("hwiyx,oiyx->hwo", windows[:: layer.stride, :: layer.stride], layer.weight)
+    return sums
+
+
+def test_a_gallery_keeps_the_rule_that_it_was_made_with(colours: Path, tmp_path: Path) -> None:
+    hamming, bicubic = Lite0.preparations
+    assert "hamming" in hamming
+    assert load_encoder().identity.preprocessing == hamming
+    picture = Image.effect_noise((400, 300), 80).convert("RGB")
+    old = Lite0(preparation=bicubic)
+    assert (old.preprocess(picture) != load_encoder().preprocess(picture)).any()
+    Gallery(colours, store=tmp_path / "store", encoder=old).update()
+    with Gallery(colours, store=tmp_path / "store") as gallery:
+        assert gallery.encoder.identity.preprocessing == bicubic
+        assert (gallery.encoder.preprocess(picture) == old.preprocess(picture)).all()
+        assert gallery.update().unchanged == 5
+    with pytest.raises(GalleryError, match=r"was made by lite0 .*bicubic.*, not by lite0 .*hamming"):
+        Gallery(colours, store=tmp_path / "store", encoder=load_encoder())
+
+
 def test_it_agrees_with_a_plain_torch_forward() -> None:
     torch = pytest.importorskip("torch")
     with torch.inference_mode():
         pooled, logits = torch_forward(torch, lite0.read_weights(), PIXELS)
-    features = load_encoder("lite0", "float32").encode(PIXELS)
-    assert np.abs(features.pooled - pooled.numpy()).max() <= 1e-4
-    assert np.abs(features.logits - logits.numpy()).max() <= 1e-3
+    encoder = load_encoder("lite0", "float32")
+    found = encoder.encode(PIXELS).pooled
+    assert np.abs(found - pooled.numpy()).max() <= 1e-4
+    assert np.abs(encoder.logits(found) - logits.numpy()).max() <= 1e-3
 
 
 def torch_forward(torch: Any, weights: lite0.Weights, pixels: NDArray[np.uint8]) -> tuple[Any, Any]:
@@ -101,6 +146,6 @@ def test_it_sees_a_tench_in_photos_of_tenches(photos: Path, precision: str) -> N
     folder = photos / "animals100/gallery/n01440764"
     encoder = load_encoder("lite0", precision)
     pixels = np.stack([encoder.preprocess(Image.open(p).convert("RGB")) for p in sorted(folder.iterdir())])
-    logits = encoder.encode(pixels).logits
+    logits = encoder.logits(encoder.encode(pixels).pooled)
     assert logits is not None
     assert (logits.argmax(axis=1) == 0).sum() >= 8  # class 0 of ImageNet; 10 photos

@@ -14,9 +14,10 @@ ENCODERS = {"lite0": "congener.encoders.lite0:Lite0"}
 DEFAULT = "lite0"
 
 
-def load_encoder(name: str = DEFAULT, precision: str | None = None) -> Encoder:
+def load_encoder(name: str = DEFAULT, precision: str | None = None, preparation: str | None = None) -> Encoder:
     """Return the encoder of this name, ready to encode; precision: of its calculation, by default its first.
 
+    preparation: of pictures, as an identity's `preprocessing` says it; by default, and where it is unknown, its first.
     Raises EncoderError for a name that is not in the table, a precision that it hasn't, or missing weights.
     """
     if name not in ENCODERS:
@@ -26,4 +27,7 @@ def load_encoder(name: str = DEFAULT, precision: str | None = None) -> Encoder:
     precisions: tuple[str, ...] = make.precisions  # type: ignore[attr-defined]
     if precision and precision not in precisions:
         raise EncoderError(unknown_name(f"precision of {name}", precision, precisions))
-    return make(precision=precision) if precision and len(precisions) > 1 else make()
+    chosen = {"precision": precision} if precision and len(precisions) > 1 else {}
+    if preparation and preparation in make.preparations:  # type: ignore[attr-defined]
+        chosen["preparation"] = preparation
+    return make(**chosen)

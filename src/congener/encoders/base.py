@@ -27,7 +27,7 @@ class Identity:
     dimension: int
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.precision}, weights {self.weights_sha256[:12]})"
+        return f"{self.name} ({self.precision}, weights {self.weights_sha256[:12]}; {self.preprocessing})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -36,19 +36,17 @@ class Identity:
 
 @dataclass(frozen=True)
 class Features:
-    """What the network says of n images.
+    """What the network says of n images; what it says of their classes follows from that: see `Encoder.logits`.
 
     pooled: (n, d) float32, the last feature map averaged over positions, as the network gave it.
-    logits: (n, classes) float32, or None where the network has no classes.
     """
 
     pooled: NDArray[np.float32]
-    logits: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the short side with an antialiased bicubic, cut the central square.
+    """Resize the short side by an antialiased rule, cut the central square.
 
     Both in one step: only the central square is resampled, so an extreme shape costs no memory.
     """
@@ -57,6 +55,8 @@ class Preprocessing:
     """Of the square that is cut, in pixels."""
     resized_side: int
     """Of the whole picture's short side, in pixels."""
+    rule: str = "bicubic"
+    """A name of Pillow's `Image.Resampling`, in lower case."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """image: RGB, any size. Returns an RGB picture, side × side."""
@@ -64,7 +64,7 @@ class Preprocessing:
         left, top = (image.width - side) / 2, (image.height - side) / 2
         return image.resize(
             (self.input_side, self.input_side),
-            Image.Resampling.BICUBIC,
+            Image.Resampling[self.rule.upper()],
             box=(left, top, left + side, top + side),
             reducing_gap=3.0,
         )
@@ -82,6 +82,11 @@ class Encoder(ABC):
     """How exactly it can calculate, by name; the first is the default.
 
     Where there are several, the class takes one as `precision`.
+    """
+    preparations: tuple[str, ...] = ()
+    """How pictures can be prepared, as `Identity.preprocessing` says it; the first is the default.
+
+    Where there are several, the class takes one as `preparation`: a gallery keeps the one that it was made with.
     """
     input_side: int = 224
     """Side in pixels of the square that the network sees."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from congener.encoders.layers import Classifier, Graph, Layer
+from congener.encoders.layers import Graph, Layer
 
 
-def float32_graph(layers: Sequence[Layer], classifier: Classifier) -> bytes:
+def float32_graph(layers: Sequence[Layer]) -> bytes:
     """Return the serialised model: see `Graph.finish`. The first layer takes (x - 127) / 128 of the pixels."""
     from onnx import TensorProto
 
@@ -28,4 +28,4 @@ def float32_graph(layers: Sequence[Layer], classifier: Classifier) -> bytes:
             x = graph.node("Add", [last, x], f"{layer.name}.sum")
         last = x
     graph.node("Identity", [x], "map")
-    return graph.finish(layers[0].side, classifier)
+    return graph.finish(layers[0].side, len(layers[-1].weight))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.encoders.layers import MICROSOFT, Classifier, Graph, Layer
+from congener.encoders.layers import MICROSOFT, Graph, Layer, in_squares
 
 Vector = NDArray[np.float64]
 
@@ -50,12 +50,13 @@ class _Activation:
         return [scale, graph.constant(f"{self.name}.zero", self.zero, np.uint8)]
 
 
-def int8_graph(layers: Sequence[Layer], classifier: Classifier) -> bytes:
+def int8_graph(layers: Sequence[Layer]) -> bytes:
     """Return the serialised model: see `Graph.finish`. The first layer takes (x - 127) / 128 of the pixels."""
     graph = Graph()
-    none, one = np.zeros(3), np.ones(3)
-    x = last = _Activation("pixels", 1 / 128, 127, one, none, none, none)  # as they are, not a bit is lost
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+    squares = _squares(graph, layers[0].side)
+    none, one = np.zeros(12), np.ones(12)
+    x = last = _Activation(squares, 1 / 128, 127, one, none, none, none)  # as they are, not a bit is lost
+    for layer, following in zip([in_squares(layers[0]), *layers[1:]], [*layers[1:], None], strict=True):
         if layer.relu6:
             # who reads each channel by itself takes any scale for each
             alone = following is None or following.group > 1
@@ -68,7 +69,20 @@ def int8_graph(layers: Sequence[Layer], classifier: Classifier) -> bytes:
     zeros = graph.constant("map.zero", np.full(len(x.spread), x.zero), np.uint8)
     graph.node("Transpose", [x.name], "planes", perm=[0, 3, 1, 2])
     graph.node("DequantizeLinear", ["planes", scales, zeros], "map", axis=1)
-    return graph.finish(layers[0].side, classifier)
+    return graph.finish(layers[0].side, len(layers[-1].weight))
+
+
+def _squares(graph: Graph, side: int) -> str:
+    """Append what lays each square of 2 × 2 pixels into one position: see `in_squares`.
+
+    Twelve channels are gathered sooner than three, for the same sums: .03 of 2.05 ms an image.
+    """
+    half = side // 2
+    cut = graph.constant("squares.cut", [0, half, 2, half, 6], np.int64)
+    whole = graph.constant("squares.whole", [0, half, half, 12], np.int64)
+    rows = graph.node("Reshape", ["pixels", cut], "squares.rows")
+    columns = graph.node("Transpose", [rows], "squares.columns", perm=[0, 1, 3, 2, 4])
+    return graph.node("Reshape", [columns, whole], "squares")
 
 
 def _after_relu6(layer: Layer, alone: bool) -> _Activation:

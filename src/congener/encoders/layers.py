@@ -1,7 +1,7 @@
 """A network as a chain of convolutions, and the ONNX graph that is written of one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,14 +49,17 @@ class Layer:
         }
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A linear map of the pooled feature: logits = pooled @ weight.T + bias."""
+def in_squares(layer: Layer) -> Layer:
+    """Return a layer of stride 2 as one of stride 1 that finds each square of 2 × 2 positions in its channels.
 
-    weight: NDArray[np.float32]
-    """(classes, d)."""
-    bias: NDArray[np.float32]
-    """(classes,)."""
+    They are, in order, the square's rows, columns and channels. For a layer that pads after its input only.
+    """
+    out, channels, kernel, _ = layer.weight.shape
+    size = -(-kernel // 2)
+    weight = np.zeros((out, channels, 2 * size, 2 * size), np.float32)
+    weight[:, :, :kernel, :kernel] = layer.weight
+    squares = weight.reshape(out, channels, size, 2, size, 2).transpose(0, 3, 5, 1, 2, 4)
+    return replace(layer, weight=squares.reshape(out, 4 * channels, size, size), side=layer.side // 2, stride=1)
 
 
 def same_padding(side: int, kernel: int, stride: int) -> list[int]:
@@ -87,23 +90,18 @@ class Graph:
         self._nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
         return output
 
-    def finish(self, side: int, classifier: Classifier) -> bytes:
-        """Return the serialised model, after the head's output, named map (n, d, h, w), was pooled and classified.
+    def finish(self, side: int, dimension: int) -> bytes:
+        """Return the serialised model, after the head's output, named map (n, d, h, w), was pooled.
 
-        Input: pixels (n, side, side, 3) uint8 RGB. Outputs, float32: map, pooled (n, d), logits (n, classes).
+        Input: pixels (n, side, side, 3) uint8 RGB. Outputs, float32: map, pooled (n, d).
         """
         from onnx import TensorProto, checker, helper
 
         self.node("GlobalAveragePool", ["map"], "pool")
         self.node("Flatten", ["pool"], "pooled", axis=1)
-        weight = self.constant("classifier.weight", classifier.weight)
-        bias = self.constant("classifier.bias", classifier.bias)
-        self.node("Gemm", ["pooled", weight, bias], "logits", transB=1)
-        classes, dimension = classifier.weight.shape
         outputs: dict[str, list[str | int]] = {
             "map": ["n", dimension, "h", "w"],
             "pooled": ["n", dimension],
-            "logits": ["n", classes],
         }
         model = helper.make_model(
             helper.make_graph(

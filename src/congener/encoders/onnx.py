@@ -14,7 +14,7 @@ _GPU_BATCH = 64
 
 
 class OnnxEncoder(Encoder):
-    """An ONNX model with the input pixels (n, side, side, 3) uint8 and the outputs map, pooled, logits.
+    """An ONNX model with the input pixels (n, side, side, 3) uint8 and the outputs map and pooled.
 
     One thread a call: whoever has many images calls from several threads at once, which keeps more
     cores busy than threads inside a call do, since those wait for each other at every layer.
@@ -68,8 +68,8 @@ class OnnxEncoder(Encoder):
 
     def encode(self, pixels: NDArray[np.uint8]) -> Features:
         """pixels: (n, side, side, 3) RGB."""
-        pooled, logits = self._session.run(["pooled", "logits"], {"pixels": pixels})
-        return Features(pooled, logits)
+        (pooled,) = self._session.run(["pooled"], {"pixels": pixels})
+        return Features(pooled)
 
     def feature_map(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """pixels: (n, side, side, 3) RGB. Returns (n, d, h, w), whose mean over positions is the pooled feature."""
