@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from congener import Gallery
 from congener.encoders import Features
@@ -211,6 +212,38 @@ def test_a_picture_that_crashes_or_hangs_its_decoder_is_skipped_and_the_others_a
     ]
     assert features(store).keys() == {"cold/cyan.png", "green.png", "warm/orange.png"}
     assert features(store)["cold/cyan.png"] == (0, 1, 1)
+
+
+class Placed(MeanColour):
+    """Notes which cores the threads that encode may use."""
+
+    def __init__(self, *, single_threaded: bool) -> None:
+        super().__init__()
+        self._alone = single_threaded
+        self.cores: set[frozenset[int]] = set()
+
+    @property
+    def single_threaded(self) -> bool:
+        return self._alone
+
+    def encode(self, pixels: NDArray[np.uint8]) -> Features:
+        self.cores.add(frozenset(os.sched_getaffinity(0)))
+        return super().encode(pixels)
+
+
+@pytest.mark.own_workers
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system doesn't tell its cores")
+def test_only_an_encoder_on_one_thread_is_kept_on_a_core(store: Store, colours: Path) -> None:
+    before = frozenset(os.sched_getaffinity(0))
+    alone, others = Placed(single_threaded=True), Placed(single_threaded=False)
+    update_store(store, colours, alone)
+    assert {len(cores) for cores in alone.cores} == {1}
+    assert set().union(*alone.cores) <= before == frozenset(os.sched_getaffinity(0))
+    for image in sorted(colours.rglob("*.png")):
+        os.utime(image, (1, 1))
+    write(colours / "another.png", "purple")
+    update_store(store, colours, others)
+    assert others.cores == {before}
 
 
 @pytest.mark.own_workers
