@@ -190,12 +190,18 @@ def id_of(gallery: Gallery, path: str) -> int:
 def problems_for_readers(page: Page) -> list[str]:
     """Return what axe-core finds serious or critical; its script is put in by the browser's driver."""
     page.evaluate(f"() => {{ if (!window.axe) {{ {AXE} }} }}")
-    settled = """async () => {
-        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-        await Promise.allSettled(document.getAnimations().map((each) => each.finished));
-    }"""
-    page.evaluate(settled)  # a colour on its way to another is neither
-    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    # a colour on its way to another is neither; not waited for: a frame that isn't drawn, a motion without end
+    settled = """() => Promise.race([
+        new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))
+            .then(() => Promise.allSettled(document.getAnimations().map((each) => each.finished))),
+        new Promise((resolve) => setTimeout(resolve, 3000)),
+    ]).then(() => null)"""
+    page.evaluate(settled)
+    run = """() => Promise.race([
+        axe.run(document, {resultTypes: ['violations']}),
+        new Promise((_, reject) => setTimeout(() => reject(new Error('axe takes longer than 60 s')), 60000)),
+    ])"""
+    found = page.evaluate(run)
     return [
         f"{each['id']}: {node['target']} {node['failureSummary']}"
         for each in found["violations"]
