@@ -129,7 +129,7 @@ def browser() -> Iterator[Browser]:
         reason = "no browser: install Debian's chromium, or set CONGENER_BROWSER"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
