@@ -49,6 +49,7 @@ class Window:
         self.page, self.home = page, home
         self.troubles: list[str] = []
         page.set_default_timeout(1000 * SECONDS)
+        page.bring_to_front()  # a page in the background draws no frames
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
         page.on("request", self._request)
