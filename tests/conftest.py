@@ -15,7 +15,7 @@ from congener.workers import Workers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the browser's tests come first: beside a process that has run all others, it now and then draws no frames."""
+    """Have the browser's tests come first: beside a process that has run all others, it may draw no frames."""
     items.sort(key=lambda item: "browser" not in item.path.parts)
 
 
