@@ -176,13 +176,6 @@ def _batch_size(left: int, pairs: int, encoder: Encoder) -> int:
     return min(encoder.batch, max(TOGETHER, left // (2 * pairs)))
 
 
-def _start(workers: Workers, images: Sequence[FoundImage]) -> None:
-    """Start the processes that will be needed."""
-    if readable := sum(not image.problem for image in images):
-        workers.start(1)
-        workers.start(min(cores(), -(-readable // TOGETHER)))
-
-
 def read_batch(
     folder: Path,
     images: Sequence[FoundImage],
