@@ -37,7 +37,7 @@ from congener.images import find_images
 from congener.store import Row, Store
 
 STEPS = ("read", "decode", "resize", "encode", "store", "fit")
-SAMPLE = 160
+SAMPLE = 1000
 QUICK = 200  # images of a quick look
 PICTURES, SIDE = 300, 64  # of --many: different ones, and their width and height
 

@@ -213,7 +213,7 @@ def test_blend_comes_back_from_its_arrays(many: tuple[Array, Array], n: int) -> 
 def test_weight_rises_where_classes_tell_the_kinds() -> None:
     """The features say nothing, only the classes know. No label is given: mutual neighbours are enough."""
     features, classes = codes.unit(noise(200, 16)), kinds(200, 20)
-    informed = codes.choose_weight(features, codes.probabilities(sure(classes, 20)))
+    informed, _ = codes.choose_weight(features, codes.probabilities(sure(classes, 20)))
     assert informed >= 5
 
 
@@ -221,11 +221,14 @@ def test_weight_stays_smallest_where_classes_are_noise() -> None:
     known = np.repeat(noise(20, 16), 10, axis=0)
     features = codes.unit(known + 0.1 * noise(200, 16, seed=1))
     random = np.random.default_rng(2).dirichlet(np.full(50, 0.2), 200).astype(np.float32)
-    assert codes.choose_weight(features, random) == 0.3
+    weight, cosines = codes.choose_weight(features, random)
+    assert weight == 0.3
+    blends = codes.unit(np.hstack([features, 0.3**0.5 * random]))
+    assert cosines == pytest.approx(blends @ blends.T, abs=1e-6)
 
 
 def test_weight_is_smallest_where_there_is_nothing_to_judge_by() -> None:
-    assert codes.choose_weight(noise(1, 4), np.full((1, 3), 1 / 3, np.float32)) == 0.3
+    assert codes.choose_weight(noise(1, 4), np.full((1, 3), 1 / 3, np.float32))[0] == 0.3
 
 
 # --- reciprocity

@@ -26,7 +26,8 @@ def unknown(contents: list[bytes]) -> list[bool]:
 
 
 def read(path: Path, status: tuple[int, int]) -> Outcome:
-    (outcome,) = read_files([(str(path), status)], 8, SMALL, ask=unknown)
+    (outcome,), pixels = read_files([(str(path), status)], 8, SMALL, ask=unknown)
+    assert len(pixels) == outcome[1]
     return outcome
 
 
@@ -36,11 +37,10 @@ def red(tmp_path: Path) -> Path:
 
 
 def test_a_file_gives_its_hash_and_its_pixels(red: Path) -> None:
-    content, pixels, problem, unreadable = read(red, found(red)[1])
-    assert content == hashlib.sha256(red.read_bytes()).digest()
+    outcomes, (pixels,) = read_files([found(red)], 8, SMALL, ask=unknown)
+    assert outcomes == [(hashlib.sha256(red.read_bytes()).digest(), True, None, False)]
     assert isinstance(pixels, Image.Image)
     assert (np.asarray(pixels) == np.full((8, 8, 3), (255, 0, 0))).all()
-    assert (problem, unreadable) == (None, False)
 
 
 def test_what_is_known_is_not_decoded(red: Path, tmp_path: Path) -> None:
@@ -53,10 +53,9 @@ def test_what_is_known_is_not_decoded(red: Path, tmp_path: Path) -> None:
         asked.append(contents)
         return [True, False]
 
-    first, second = read_files([found(other), found(red)], 8, SMALL, ask=ask)
-    assert first == (digests[0], None, None, False)
-    assert second[0] == digests[1]
-    assert second[1] is not None
+    outcomes, pixels = read_files([found(other), found(red)], 8, SMALL, ask=ask)
+    assert outcomes == [(digests[0], False, None, False), (digests[1], True, None, False)]
+    assert len(pixels) == 1
     assert asked == [digests]
 
 
@@ -64,19 +63,20 @@ def test_what_has_changed_or_is_gone_is_said(red: Path) -> None:
     _, before = found(red)
     os.utime(red, (1, 1))
     content = hashlib.sha256(red.read_bytes()).digest()
-    assert read(red, before) == (content, None, "changed while it was read: run again", False)
+    assert read(red, before) == (content, False, "changed while it was read: run again", False)
     red.unlink()
-    assert read(red, before) == (b"", None, "No such file or directory", True)
+    assert read(red, before) == (b"", False, "No such file or directory", True)
 
 
 def test_one_that_fails_leaves_the_others(red: Path, tmp_path: Path) -> None:
     broken, gone = tmp_path / "broken.png", tmp_path / "gone.png"
     broken.write_bytes(b"no picture")
     files = [found(broken), (str(gone), (1, 1)), found(red)]
-    outcomes = read_files(files, 8, SMALL, ask=unknown)
+    outcomes, pixels = read_files(files, 8, SMALL, ask=unknown)
     assert [problem is None for _, _, problem, _ in outcomes] == [False, False, True]
     assert [unreadable for *_, unreadable in outcomes] == [False, True, False]
-    assert outcomes[2][1] is not None
+    assert [is_decoded for _, is_decoded, *_ in outcomes] == [False, False, True]
+    assert len(pixels) == 1
 
 
 def test_a_process_that_reads_photos_does_without_numpy(tmp_path: Path) -> None:

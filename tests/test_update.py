@@ -404,7 +404,40 @@ def test_the_order_of_paths_decides_ids_however_many_threads(
     assert [path for _, path, _ in tables[0]] == [f"{number:02d}.png" for number in range(30)]
 
 
-# commits after every image, each of which takes 2 ms
+class Recorded(MeanColour):
+    """Notes how many pictures each thread was given in turn, and takes its time with each."""
+
+    batch = 100
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.turns: list[int] = []
+
+    def encode(self, pixels: NDArray[np.uint8]) -> Features:
+        self.turns.append(len(pixels))
+        time.sleep(self.seconds * len(pixels))
+        return super().encode(pixels)
+
+
+def test_turns_are_long_where_pictures_are_quick_and_short_towards_the_end(tmp_path: Path, store: Store) -> None:
+    for number in range(1000):
+        write(tmp_path / "many" / f"{number:03d}.png", (number % 256, number // 256, 0))
+    quick = Recorded(0)
+    assert update_store(store, tmp_path / "many", quick).indexed == 1000
+    assert max(quick.turns) >= 32
+    assert set(quick.turns[-3:]) == {4}
+
+
+def test_turns_are_short_where_pictures_are_slow(tmp_path: Path, store: Store) -> None:
+    for number in range(100):
+        write(tmp_path / "many" / f"{number:03d}.png", (number, 0, 0))
+    slow = Recorded(0.03)
+    assert update_store(store, tmp_path / "many", slow).indexed == 100
+    assert set(slow.turns) == {4}
+
+
+# commits after every turn, of 4 images, each of which takes 10 ms
 SLOW_INDEX = """
 import sys, time
 import congener.update

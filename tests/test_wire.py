@@ -66,6 +66,19 @@ def test_a_picture_comes_as_its_array() -> None:
         wire.message(picture.convert("L"))
 
 
+def test_pictures_of_one_size_come_as_one_array() -> None:
+    pixels = np.arange(2 * 5 * 4 * 3, dtype=np.uint8).reshape(2, 5, 4, 3)
+    pictures = [Image.fromarray(each) for each in pixels]
+    name, came, number = there_and_back((b"odd", pictures, np.float64(0.5)))
+    assert (name, number) == (b"odd", 0.5)
+    assert came.shape == (2, 5, 4, 3)
+    assert (came == pixels).all()
+    several = there_and_back([*pictures, pictures[0].resize((2, 2))])
+    assert [each.shape for each in several] == [(5, 4, 3), (5, 4, 3), (2, 2, 3)]
+    with pytest.raises(TypeError, match="Image is no plain value"):
+        wire.message([pictures[0], pictures[1].convert("L")])
+
+
 def test_scalars_of_arrays_are_numbers() -> None:
     assert there_and_back((np.float32(0.5), np.int64(3))) == (0.5, 3)
 
@@ -89,18 +102,23 @@ def framed(header: Any, *blocks: bytes) -> bytes:
         framed(pickle.dumps(print)),
         framed(b"[" * 100_000),
         framed(7),
-        framed([1, [1 << 62]]),
-        framed([1, [-1]]),
-        framed([1, ["8"]]),
-        framed([{"bytes": 1}, [0]]),
-        framed([{"object": 1}, []]),
-        framed([{"array": [0, "|O8", [1]]}, [8]], b"\0" * 8),
-        framed([{"array": [0, "<f8", [2]]}, [8]], b"\0" * 8),
-        framed([{"array": [0, "<f8", [-1]]}, [8]], b"\0" * 8),
-        framed([{"array": [0, "<f7", [1]]}, [7]], b"\0" * 7),
-        framed([{"array": [0, "|u1", [1 << 70, 0]]}, [0]]),
-        framed([{"dict": [[[], 1]]}, []]),
-        framed([{"dict": [1]}, []]),
+        framed([1, 1 << 62]),
+        framed([1, -1]),
+        framed([1, "8"]),
+        framed([{"bytes": [1, 1]}, 1], b"\0"),
+        framed([{"bytes": [-1, 1]}, 1], b"\0"),
+        framed([{"bytes": [0, -1]}, 1], b"\0"),
+        framed([{"bytes": [0, 1 << 70]}, 1], b"\0"),
+        framed([{"bytes": 0}, 1], b"\0"),
+        framed([{"object": 1}, 0]),
+        framed([{"array": [0, "|O8", [1]]}, 8], b"\0" * 8),
+        framed([{"array": [0, "<f8", [2]]}, 8], b"\0" * 8),
+        framed([{"array": [4, "<f8", [1]]}, 8], b"\0" * 8),
+        framed([{"array": [0, "<f8", [-1]]}, 8], b"\0" * 8),
+        framed([{"array": [0, "<f7", [1]]}, 7], b"\0" * 7),
+        framed([{"array": [0, "|u1", [1 << 70, 0]]}, 0]),
+        framed([{"dict": [[[], 1]]}, 0]),
+        framed([{"dict": [1]}, 0]),
     ],
 )
 def test_what_is_no_message_is_an_error(data: bytes) -> None:
@@ -108,7 +126,7 @@ def test_what_is_no_message_is_an_error(data: bytes) -> None:
         wire.read(BytesIO(data))
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 4, framed([{"bytes": 0}, [9]], b"short")])
+@pytest.mark.parametrize("data", [b"", b"\0" * 4, framed([{"bytes": [0, 9]}, 9], b"short")])
 def test_the_end_of_the_stream_is_told_apart(data: bytes) -> None:
     with pytest.raises(EOFError):
         wire.read(BytesIO(data))

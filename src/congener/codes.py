@@ -143,11 +143,11 @@ class Blend:
         mean = whole.mean(axis=0)
         centred = unit(whole - mean)
         chances = None if logits is None else probabilities(logits)
-        weight = 0.0 if chances is None else choose_weight(centred, chances)
+        weight, cosines = (0.0, None) if chances is None else choose_weight(centred, chances)
         blended = _join(centred, chances, weight)
         if min(blended.shape) <= _DIMENSION:
             return cls(mean, weight, np.empty((blended.shape[1], 0), np.float32))
-        return cls(mean, weight, leading_directions(blended, _DIMENSION))
+        return cls(mean, weight, leading_directions(blended, _DIMENSION, cosines))
 
     def embed(self, features: NDArray[np.floating], logits: Array | None) -> Array:
         """Return embeddings (n, m) of pooled features (n, d) and logits (n, c)."""
@@ -197,22 +197,27 @@ def _join(centred: Array, chances: Array | None, weight: float) -> Array:
     return joined
 
 
-def choose_weight(centred: Array, chances: Array) -> float:
-    """Return the weight of the class probabilities at which neighbourhoods are most mutual.
+def choose_weight(centred: Array, chances: Array) -> tuple[float, Array]:
+    """Return the weight of the class probabilities at which neighbourhoods are most mutual, and the cosines there.
 
-    centred (n, d) at unit length, chances (n, c). No label is looked at.
+    centred (n, d) at unit length, chances (n, c). No label is looked at. The cosines are those of the blends of the
+    first images with each other, (m, m): m = n up to 2,000.
     """
     centred, chances = centred[:_RECIPROCITY_SAMPLE], chances[:_RECIPROCITY_SAMPLE]
     alike, sure = centred @ centred.T, chances @ chances.T
-    found = []
-    for weight in _WEIGHTS:
-        scale = 1 / np.sqrt(1 + weight * sure.diagonal())
-        scores = sure * np.float32(weight)
-        scores += alike
-        scores *= scale[:, None]
-        scores *= scale
-        found.append(reciprocity(scores))
-    return _WEIGHTS[int(np.argmax(found))]
+    found = [reciprocity(_cosines(alike, sure, weight)) for weight in _WEIGHTS]
+    best = _WEIGHTS[int(np.argmax(found))]
+    return best, _cosines(alike, sure, best)
+
+
+def _cosines(alike: Array, sure: Array, weight: float) -> Array:
+    """Return the inner products (n, n) of the blends whose parts have those of `alike` and `sure` (n, n)."""
+    scale = 1 / np.sqrt(alike.diagonal() + weight * sure.diagonal())
+    cosines: Array = sure * np.float32(weight)
+    cosines += alike
+    cosines *= scale[:, None]
+    cosines *= scale
+    return cosines
 
 
 def reciprocity(scores: Array) -> float:
@@ -241,16 +246,20 @@ def reciprocity(scores: Array) -> float:
     return best
 
 
-def leading_directions(vectors: Array, count: int) -> Array:
+def leading_directions(vectors: Array, count: int, products: Array | None = None) -> Array:
     """Return the leading right singular vectors (d, count) of vectors (n, d), not centred, signs fixed.
 
+    products: the vectors' inner products (n, n), where they are known; else, also if of fewer vectors, not looked at.
     Those beyond the vectors' rank, along which nothing is, may be shorter than 1.
 
     Source: N. Halko, P. G. Martinsson, J. A. Tropp, "Finding structure with randomness" (SIAM Review 2011),
     algorithm 4.4 on the products of the fewer: rows or columns. Signs, with a fixed seed, do as well as normal numbers.
     """
     few = len(vectors) < vectors.shape[1]
-    products: Array = vectors @ vectors.T if few else vectors.T @ vectors
+    if not few:
+        products = vectors.T @ vectors
+    elif products is None or len(products) < len(vectors):
+        products = vectors @ vectors.T
     signs: Array = np.random.default_rng(0).integers(0, 2, (len(products), count + 32)).astype(np.float32) * 2 - 1
     basis = _orthonormal(products @ signs)
     basis = _orthonormal(_orthonormal(products @ basis))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-Outcome = tuple[bytes, "Image.Image | NDArray[np.uint8] | None", "str | None", bool]
-"""SHA-256, empty where unknown; pixels, None where not decoded; the problem if any; whether that is want of access."""
+Outcome = tuple[bytes, bool, "str | None", bool]
+"""SHA-256, empty where unknown; whether it was decoded; the problem if any; whether that is for want of access."""
 
 
 def read_files(
@@ -28,13 +28,14 @@ def read_files(
     preprocess: Preprocess,
     *,
     ask: Callable[[list[bytes]], list[bool]],
-) -> list[Outcome]:
-    """Return what became of each file; its pixels are what `preprocess` makes of its picture.
+) -> tuple[list[Outcome], list[Image.Image | NDArray[np.uint8]]]:
+    """Return what became of each file, and what `preprocess` made of the pictures that were decoded, in order.
 
     files: path, and the size in bytes and time of change in ns as they were when it was found. target: see
     `open_image`. ask: tells which contents, by their hashes, are known and need no decoding.
     """
-    outcomes: list[Outcome] = [(b"", None, None, False)] * len(files)
+    outcomes: list[Outcome] = [(b"", False, None, False)] * len(files)
+    pixels: list[Image.Image | NDArray[np.uint8]] = []
     with ExitStack() as stack:
         opened: dict[int, tuple[BufferedReader, bytes]] = {}
         for number, (path, _) in enumerate(files):
@@ -44,9 +45,10 @@ def read_files(
         known = ask([content for _, content in opened.values()])
         for (number, (file, content)), is_known in zip(opened.items(), known, strict=True):
             with _noted(outcomes, number, content):
-                pixels = None if is_known else _pixels(file, files[number][1], target, preprocess)
-                outcomes[number] = content, pixels, None, False
-    return outcomes
+                if not is_known:
+                    pixels.append(_pixels(file, files[number][1], target, preprocess))
+                outcomes[number] = content, not is_known, None, False
+    return outcomes, pixels
 
 
 def _pixels(
@@ -67,6 +69,6 @@ def _noted(outcomes: list[Outcome], number: int, content: bytes = b"") -> Iterat
     try:
         yield
     except ImageError as error:
-        outcomes[number] = content, None, str(error), isinstance(error, UnreadableError)
+        outcomes[number] = content, False, str(error), isinstance(error, UnreadableError)
     except OSError as error:
-        outcomes[number] = content, None, f"can't be read: {error.strerror}", True
+        outcomes[number] = content, False, f"can't be read: {error.strerror}", True

@@ -1,6 +1,6 @@
 """Bring a gallery's store up to date with its folder.
 
-Each of a few threads takes a batch of files through the whole way: its worker's process reads, hashes and decodes
+Each of a few threads takes a turn of files through the whole way: its worker's process reads, hashes and decodes
 them, then the thread encodes them while the process rests. So each pair keeps one core busy, and none waits for
 another. This thread alone writes, in the order of the paths, and commits about once a second.
 """
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ DECODE_SECONDS = SECONDS
 
 TOGETHER = 4
 """Files that a process reads in one call: a call takes .25 ms beyond their reading."""
+
+TURN, TURN_SECONDS = 32, 0.15
+"""Files that are decoded, then encoded, in one turn, and seconds it may take: who begins finds no cache of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,14 @@ class Reading:
     """Whether that is for want of access: what the file holds is unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What became of a few files, in order, and how long that took."""
+
+    readings: list[Reading]
+    seconds: float
+
+
 def update_store(
     store: Store,
     folder: Path,
@@ -147,6 +158,7 @@ def read_all(
         workers.start(min(cores(), -(-readable // TOGETHER)))
         own = core_numbers() if encoder.single_threaded else []
         pairs = len(own) or cores() + 1  # without a core of its own, one has it while another hands over
+        most = max(TURN, encoder.batch)
         with (
             ThreadPoolExecutor(1, "congener-load") as loading,
             ThreadPoolExecutor(pairs, "congener", workers.pair, (iter(own),)) as pool,
@@ -154,62 +166,63 @@ def read_all(
             try:
                 if readable:
                     loading.submit(encoder.load)  # while the processes start, and begin to read
-                pending: deque[Future[list[Reading]]] = deque()
+                pending: deque[Future[Turn]] = deque()
+                pace = TURN_SECONDS
                 while True:
                     while len(pending) <= 2 * pairs and started < len(images):
-                        batch = images[started : started + _batch_size(len(images) - started, pairs, encoder)]
-                        started += len(batch)
-                        pending.append(pool.submit(read_batch, folder, batch, encoder, slots, workers))
+                        count = _turn_size(len(images) - started, pairs, most, pace)
+                        some = images[started : started + count]
+                        started += len(some)
+                        pending.append(pool.submit(read_turn, folder, some, encoder, slots, workers))
                     if not pending:
                         return
-                    yield from pending.popleft().result()
+                    turn = pending.popleft().result()
+                    pace = turn.seconds / len(turn.readings)
+                    yield from turn.readings
             finally:
                 workers.close()  # first: what is being decoded ends now
                 pool.shutdown(cancel_futures=True)
 
 
-def _batch_size(left: int, pairs: int, encoder: Encoder) -> int:
-    """Return how many of the images that are left make the next batch: smaller ones towards the end, for all to share.
+def _turn_size(left: int, pairs: int, most: int, pace: float) -> int:
+    """Return how many of the images that are left make the next turn: fewer towards the end, for all to share.
 
+    pace: seconds that an image took of late; slow ones make short turns, so that little is lost by an interruption.
     Source: C. D. Polychronopoulos, D. J. Kuck, "Guided self-scheduling" (IEEE Transactions on Computers, 1987).
     """
-    return min(encoder.batch, max(TOGETHER, left // (2 * pairs)))
+    calls = min(most, left // (2 * pairs), int(TURN_SECONDS / max(pace, 1e-6))) // TOGETHER
+    return TOGETHER * max(1, calls)
 
 
-def read_batch(
+def read_turn(
     folder: Path,
     images: Sequence[FoundImage],
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
     workers: Workers,
-) -> list[Reading]:
+) -> Turn:
     """Read, hash, decode and encode a few files."""
-    readings: list[Reading] = []
-    pixels: list[NDArray[np.uint8]] = []
-    positions: list[int] = []
+    began = time.perf_counter()
     readable = [image for image in images if not image.problem]
-    outcomes = iter(read(folder, readable, encoder, slots, workers))
+    outcomes, pixels = read(folder, readable, encoder, slots, workers)
+    decoded = [image for image, (_, is_decoded, _, _) in zip(readable, outcomes, strict=True) if is_decoded]
+    features = dict(zip(decoded, encode(encoder, pixels), strict=True))
+    known = dict(zip(readable, outcomes, strict=True))
+    readings: list[Reading] = []
     for image in images:
-        content, square, problem, unreadable = (
-            (b"", None, image.problem, image.unreadable) if image.problem else next(outcomes)
-        )
-        if square is not None:
-            positions.append(len(readings))
-            pixels.append(np.asarray(square))
-        readings.append(Reading(image, content, None, problem, unreadable))
-    if pixels:
-        for position, feature in zip(positions, encode(encoder, pixels), strict=True):
-            if np.isfinite(feature.astype(np.float16)).all():
-                readings[position] = replace(readings[position], feature=feature)
-            else:
-                problem = "the encoder gave no finite feature"
-                readings[position] = Reading(images[position], problem=problem)
-    return readings
+        content, _, problem, unreadable = known.get(image, (b"", False, image.problem, image.unreadable))
+        feature = features.get(image)
+        if feature is not None and not np.isfinite(feature.astype(np.float16)).all():
+            content, feature, problem = b"", None, "the encoder gave no finite feature"
+        readings.append(Reading(image, content, feature, problem, unreadable))
+    return Turn(readings, time.perf_counter() - began)
 
 
-def encode(encoder: Encoder, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Return the pooled features of preprocessed pictures."""
-    return encoder.encode(np.stack(pixels)).pooled
+def encode(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the pooled features (n, d) of preprocessed pictures (n, side, side, 3)."""
+    starts = range(0, len(pixels), encoder.batch)
+    batches = [encoder.encode(pixels[start : start + encoder.batch]).pooled for start in starts]
+    return np.concatenate(batches) if batches else np.empty((0, 0), np.float32)
 
 
 def read(
@@ -218,26 +231,37 @@ def read(
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
     workers: Workers,
-) -> list[Outcome]:
-    """Have files read, a few in one call; those of a call that its process didn't survive one by one."""
-    # whole paths: the process may have started in another folder
-    files = [(os.path.abspath(folder / image.path), (image.size, image.mtime_ns)) for image in images]
+) -> tuple[list[Outcome], NDArray[np.uint8]]:
+    """Have files read, a few in one call; those of a call that its process didn't survive one by one.
+
+    Returns what became of each, and the pixels of those that were decoded (n, side, side, 3).
+    """
+    root = os.path.abspath(folder)  # the process may have started in another folder
+    files = [(os.path.join(root, image.path), (image.size, image.mtime_ns)) for image in images]
     how = encoder.resized_side, encoder.preprocessing
+    outcomes: list[Outcome] = []
+    pixels: list[NDArray[np.uint8]] = []
 
     def known(contents: list[bytes]) -> list[bool]:
         return [content in slots for content in contents]
 
-    def call(some: Sequence[tuple[str, tuple[int, int]]]) -> list[Outcome]:
+    def call(some: Sequence[tuple[str, tuple[int, int]]]) -> None:
         try:
-            outcomes: list[Outcome] = workers.call(read_files, some, *how, answer=known)
+            read_ones, squares = workers.call(read_files, some, *how, answer=known)
         except WorkerError as error:
             if len(some) == 1:
-                return [(b"", None, str(error), False)]
-            return [outcome for file in some for outcome in call([file])]
-        return outcomes
+                outcomes.append((b"", False, str(error), False))
+            else:
+                for file in some:
+                    call([file])
+        else:
+            outcomes.extend(read_ones)
+            if len(squares):
+                pixels.append(np.asarray(squares))
 
-    starts = range(0, len(files), TOGETHER)
-    return [outcome for start in starts for outcome in call(files[start : start + TOGETHER])]
+    for start in range(0, len(files), TOGETHER):
+        call(files[start : start + TOGETHER])
+    return outcomes, pixels[0] if len(pixels) == 1 else np.concatenate(pixels) if pixels else np.empty(0, np.uint8)
 
 
 class _Update:

@@ -1,6 +1,6 @@
 """Plain values through a pipe: reading them runs nothing, whatever the other side has become.
 
-A message is the length of a JSON header, the header, and the blocks of bytes that it speaks of. Pickle would let
+A message is the length of a JSON header, the header, and a body: the bytes that it speaks of. Pickle would let
 a process that parsed hostile data run code where its answer is read.
 """
 
@@ -21,8 +21,8 @@ from congener.errors import CongenerError
 HEADER_LIMIT = 4 << 20
 """Bytes of a header at most."""
 
-BLOCKS_LIMIT = 1 << 30
-"""Bytes of all blocks of a message at most: above the 600 MB of the largest picture that is opened."""
+BODY_LIMIT = 1 << 30
+"""Bytes of a message's body at most: above the 600 MB of the largest picture that is opened."""
 
 _KINDS: dict[str, type[Exception]] = {
     name: kind
@@ -53,15 +53,33 @@ Message = list[bytes | memoryview]
 """A value, ready to be written: the parts, one after the other."""
 
 
+class _Body:
+    """What a message's header speaks of by its place: bytes, one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: Message = []
+        self.size = 0
+
+    def add(self, *parts: bytes | memoryview, aligned: bool = False) -> int:
+        """Put parts behind the others, without a gap between them; return where the first begins."""
+        if gap := -self.size % 8 if aligned else 0:
+            self.add(bytes(gap))
+        start = self.size
+        self.parts += parts
+        self.size += sum(len(part) for part in parts)
+        return start
+
+
 def message(value: Any) -> Message:
     """Return None, numbers, strings, bytes, arrays of numbers, or lists, tuples and dicts of them, as a message.
 
-    An RGB picture is sent as its array, (height, width, 3) uint8. Raises TypeError for anything else.
+    An RGB picture is sent as its array, (height, width, 3) uint8; a list of such, all of one size, as one array
+    (n, height, width, 3). Raises TypeError for anything else.
     """
-    blocks: list[memoryview] = []
-    tree = _to_tree(value, blocks)
-    header = json.dumps([tree, [block.nbytes for block in blocks]]).encode()
-    return [_LENGTH.pack(len(header)) + header, *blocks]
+    body = _Body()
+    tree = _to_tree(value, body)
+    header = json.dumps([tree, body.size]).encode()
+    return [_LENGTH.pack(len(header)) + header, *body.parts]
 
 
 def write(stream: IO[bytes], message: Message) -> None:
@@ -80,10 +98,10 @@ def read(stream: IO[bytes]) -> Any:
     if length > HEADER_LIMIT:
         raise WireError(f"a header of {length} bytes")
     try:
-        tree, sizes = json.loads(_exactly(stream, length))
-        if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) > BLOCKS_LIMIT:
-            raise WireError("blocks of no possible size")
-        return _from_tree(tree, [_exactly(stream, size) for size in sizes])
+        tree, size = json.loads(_exactly(stream, length))
+        if type(size) is not int or not 0 <= size <= BODY_LIMIT:
+            raise WireError("a body of no possible size")
+        return _from_tree(tree, _exactly(stream, size))
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise WireError(str(error)) from None
 
@@ -95,68 +113,78 @@ def _exactly(stream: IO[bytes], size: int) -> bytearray:
     return data
 
 
-def _to_tree(value: Any, blocks: list[memoryview]) -> Any:
+def _to_tree(value: Any, body: _Body) -> Any:
     """Return a value as JSON can hold it: what JSON hasn't is an object of one name, its kind."""
     match value:
         case None | bool() | int() | float() | str():
             tree: Any = value
         case bytes():
-            blocks.append(memoryview(value))
-            tree = {"bytes": len(blocks) - 1}
+            tree = {"bytes": [body.add(value), len(value)]}
         case Image.Image(mode="RGB"):
-            blocks.append(memoryview(value.tobytes()))
-            tree = {"array": [len(blocks) - 1, "|u1", (value.height, value.width, 3)]}
+            tree = _to_array([value], (value.height, value.width, 3), body)
+        case [Image.Image(mode="RGB", size=size), *others] if all(
+            isinstance(each, Image.Image) and (each.mode, each.size) == ("RGB", size) for each in others
+        ):
+            tree = _to_array(value, (len(value), size[1], size[0], 3), body)
         case list():
-            tree = [_to_tree(each, blocks) for each in value]
+            tree = [_to_tree(each, body) for each in value]
         case tuple():
-            tree = {"tuple": [_to_tree(each, blocks) for each in value]}
+            tree = {"tuple": [_to_tree(each, body) for each in value]}
         case dict():
-            tree = {"dict": [[_to_tree(each, blocks) for each in pair] for pair in value.items()]}
+            tree = {"dict": [[_to_tree(each, body) for each in pair] for pair in value.items()]}
         case _:
-            tree = _to_tree_of_numpy(value, blocks)
+            tree = _to_tree_of_numpy(value, body)
     return tree
 
 
-def _to_tree_of_numpy(value: Any, blocks: list[memoryview]) -> Any:
+def _to_array(pictures: Sequence[Image.Image], shape: tuple[int, ...], body: _Body) -> Any:
+    return {"array": [body.add(*(picture.tobytes() for picture in pictures)), "|u1", shape]}
+
+
+def _to_tree_of_numpy(value: Any, body: _Body) -> Any:
     np = sys.modules.get("numpy")  # where it wasn't imported, nothing is its: a process starts .1 s sooner
     if np and isinstance(value, np.generic):
-        return _to_tree(value.item(), blocks)
+        return _to_tree(value.item(), body)
     if np and isinstance(value, np.ndarray) and _NUMBERS.fullmatch(value.dtype.str):
-        blocks.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-        return {"array": [len(blocks) - 1, value.dtype.str, value.shape]}
+        data = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+        return {"array": [body.add(data, aligned=True), value.dtype.str, value.shape]}
     raise TypeError(
         f"{type(value).__name__} is no plain value: those are None, numbers, str, bytes, arrays of numbers, "
         "RGB pictures, and lists, tuples and dicts of them"
     )
 
 
-def _from_tree(tree: Any, blocks: Sequence[bytearray]) -> Any:
+def _from_tree(tree: Any, body: bytearray) -> Any:
     match tree:
         case list():
-            return [_from_tree(each, blocks) for each in tree]
-        case {"bytes": int(block)}:
-            return bytes(blocks[block])
-        case {"array": [int(block), str(dtype), list(shape)]}:
-            return _array(blocks[block], dtype, shape)
+            return [_from_tree(each, body) for each in tree]
+        case {"bytes": [int(start), int(size)]}:
+            return bytes(_part(body, start, size))
+        case {"array": [int(start), str(dtype), list(shape)]}:
+            return _array(body, start, dtype, shape)
         case {"tuple": list(values)}:
-            return tuple(_from_tree(each, blocks) for each in values)
+            return tuple(_from_tree(each, body) for each in values)
         case {"dict": list(pairs)}:
-            return {_from_tree(key, blocks): _from_tree(each, blocks) for key, each in pairs}
+            return {_from_tree(key, body): _from_tree(each, body) for key, each in pairs}
         case dict():
             raise WireError("an unknown kind")
     return tree
 
 
-def _array(data: bytearray, dtype: str, shape: list[Any]) -> Any:
-    """Return an array, writable, that shares the block's memory."""
+def _part(body: bytearray, start: int, size: int) -> memoryview:
+    if not 0 <= start <= start + size <= len(body):
+        raise WireError("a place beyond the body")
+    return memoryview(body)[start : start + size]
+
+
+def _array(body: bytearray, start: int, dtype: str, shape: list[Any]) -> Any:
+    """Return an array, writable, that shares the body's memory."""
     if not _NUMBERS.fullmatch(dtype) or not all(type(side) is int and side >= 0 for side in shape):
         raise WireError("an array of no possible kind")
     import numpy as np
 
     kind = np.dtype(dtype)
-    if prod(shape) * kind.itemsize != len(data):
-        raise WireError("an array that its block doesn't fill")
-    return np.frombuffer(data, kind).reshape(shape)
+    return np.frombuffer(_part(body, start, prod(shape) * kind.itemsize), kind).reshape(shape)
 
 
 def told(error: Exception) -> tuple[str, tuple[Any, ...], str]:
