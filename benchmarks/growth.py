@@ -31,7 +31,7 @@ from PIL import Image
 from common import RESULTS, ROOT, blocks, can_draw, machine, made, peak_bytes, report
 from congener import Gallery
 from congener.encoders import Encoder, Features, Identity
-from congener.images import FoundImage
+from congener.files import FoundImage
 from congener.store import Row, Store
 
 SIZES, QUICK = (1_000, 10_000, 100_000, 1_000_000), (1_000, 3_000, 10_000, 30_000)

@@ -33,7 +33,7 @@ from PIL import Image
 from common import RESULTS, can_draw, machine, peak_bytes, photos, report, sample, spread
 from congener import Gallery, load_encoder, open_image
 from congener.encoders import DEFAULT, Encoder
-from congener.images import find_images
+from congener.files import find_images
 from congener.store import Row, Store
 
 STEPS = ("read", "decode", "resize", "encode", "store", "fit")

@@ -16,11 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from congener import limits
 from congener.errors import ImageError
+from congener.files import SUFFIXES
 from congener.images import (
     PIXEL_LIMIT,
-    SUFFIXES,
-    FoundImage,
-    find_images,
     from_array,
     from_picture,
     open_image,
@@ -28,7 +26,7 @@ from congener.images import (
 )
 from congener.rgb import to_rgb
 
-from .conftest import plain, write
+from .conftest import plain
 
 FORMATS = {
     "JPEG": ".jpg",
@@ -39,14 +37,6 @@ FORMATS = {
     "TIFF": ".tif",
     "AVIF": ".avif",
 }
-
-
-def found(root: Path, *exclude: str) -> list[str]:
-    return [image.path for image in find_images(root, exclude)]
-
-
-def problems(root: Path) -> dict[str, str | None]:
-    return {image.path: image.problem for image in find_images(root)}
 
 
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -68,99 +58,6 @@ def scene(size: tuple[int, int] = (300, 200)) -> Image.Image:
 
 
 # the walk
-
-
-def test_every_entry_with_an_image_suffix_is_found_in_order(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "sub/c.WebP", "sub/deep/d.tiff", "a.d/e.jpeg", "notes.txt", "jpg", ".jpg"):
-        write(tmp_path / name, "red")
-    assert found(tmp_path) == ["a.d/e.jpeg", "a.png", "b.JPG", "sub/c.WebP", "sub/deep/d.tiff"]
-
-
-def test_size_and_time_are_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.png", "red")
-    status = path.stat()
-    assert find_images(tmp_path) == [FoundImage("a.png", status.st_size, status.st_mtime_ns)]
-
-
-def test_hidden_folders_and_the_gallerys_own_are_left_out(tmp_path: Path) -> None:
-    for name in (".trash/a.png", "store/b.png", "c.png", ".hidden.png"):
-        write(tmp_path / name, "red")
-    images = find_images(tmp_path, skip=tmp_path / "store")
-    assert [image.path for image in images] == [".hidden.png", "c.png"]
-
-
-def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
-    target = write(tmp_path / "elsewhere/a.png", "red")
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/link.png").symlink_to(target)
-    assert problems(tmp_path / "photos") == {"link.png": None}
-
-
-def test_each_real_folder_is_walked_once_where_it_lies(tmp_path: Path) -> None:
-    root = tmp_path / "photos"
-    write(root / "z-real/a.png", "red")
-    write(tmp_path / "outside/b.png", "red")
-    (root / "a-link").symlink_to(root / "z-real")
-    (root / "loop").symlink_to(root)
-    (root / "out-1").symlink_to(tmp_path / "outside")
-    (root / "out-2").symlink_to(tmp_path / "outside")
-    assert found(root) == ["out-1/b.png", "z-real/a.png"]
-
-
-def test_odd_entries_are_found_with_their_problem(tmp_path: Path) -> None:
-    (tmp_path / "folder.jpg").mkdir()
-    write(tmp_path / "folder.jpg/inside.png", "red")
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "gone.gif").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "round.gif").symlink_to(tmp_path / "round.gif")
-    (tmp_path / "empty.bmp").touch()
-    seen = problems(tmp_path)
-    assert seen.pop("folder.jpg/inside.png") is None
-    assert seen.keys() == {"folder.jpg", "pipe.png", "gone.gif", "round.gif", "empty.bmp"}
-    for name, word in {
-        "folder.jpg": "folder",
-        "pipe.png": "pipe",
-        "gone.gif": "link",
-        "empty.bmp": "empty",
-    }.items():
-        assert word in str(seen[name])
-    assert seen["round.gif"]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
-def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
-    write(tmp_path / "locked/a.png", "red")
-    (tmp_path / "locked").chmod(0)
-    try:
-        assert "can't be listed" in str(problems(tmp_path)["locked"])
-    finally:
-        (tmp_path / "locked").chmod(0o700)
-
-
-@pytest.mark.parametrize(
-    ("glob", "left"),
-    [
-        ("*.png", ["a/c.jpg", "b/a/d.jpg"]),
-        ("a", ["b/e.png"]),
-        ("a/*", ["b/a/d.jpg", "b/e.png"]),
-        ("b/", ["a/a.png", "a/c.jpg"]),
-        ("b/a", ["a/a.png", "a/c.jpg", "b/e.png"]),
-    ],
-)
-def test_globs_leave_out_names_folders_or_paths(tmp_path: Path, glob: str, left: list[str]) -> None:
-    for name in ("a/a.png", "a/c.jpg", "b/a/d.jpg", "b/e.png"):
-        write(tmp_path / name, "red")
-    assert found(tmp_path, glob) == left
-
-
-def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
-    names = ["Käfer.png", "蝶.png", "new\nline.png", os.fsdecode(b"\xff\xfe.png")]
-    for name in names:
-        write(tmp_path / name, "red")
-    assert sorted(found(tmp_path)) == sorted(names)
-
-
-# formats
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -409,12 +306,6 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     thread.start()
     thread.join(10)
     assert "pipe" in str(caught)
-
-
-def test_a_path_of_too_many_links_is_no_broken_link(tmp_path: Path) -> None:
-    (tmp_path / "round.gif").symlink_to(tmp_path / "round.gif")
-    (tmp_path / "gone.gif").symlink_to(tmp_path / "nowhere")
-    assert problems(tmp_path) == {"round.gif": "a loop of links", "gone.gif": "broken link"}
 
 
 # what a host may have set

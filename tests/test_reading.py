@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from congener.encoders.base import Preprocessing
+from congener.preprocessing import Preprocessing
 from congener.reading import Outcome, read_files
 from congener.workers import Workers
 
@@ -79,10 +79,10 @@ def test_one_that_fails_leaves_the_others(red: Path, tmp_path: Path) -> None:
     assert len(pixels) == 1
 
 
-def test_a_process_that_reads_photos_does_without_numpy(tmp_path: Path) -> None:
-    """It takes longer to import than Pillow, and a process is started for a single new photo."""
+def test_a_process_that_reads_photos_imports_little(tmp_path: Path) -> None:
+    """One is started for a single new photo, and what it imports is most of the time that this takes."""
     photo = write(tmp_path / "red.jpg", "red")
     with Workers(1) as workers:
         workers.call(read_files, [found(photo)], 8, SMALL, answer=unknown)
-        loaded = workers.call(light.loaded, ["PIL", "numpy"])
+        loaded = workers.call(light.loaded, ["PIL", "numpy", "dataclasses", "pathlib"])
     assert loaded == ["PIL"]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from congener import Gallery
 from congener.encoders import Features
-from congener.encoders.base import Preprocessing
 from congener.errors import CongenerError, GalleryError
+from congener.preprocessing import Preprocessing
 from congener.store import Store
 from congener.update import UpdateReport, update_store
 

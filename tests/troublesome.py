@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from congener import errors
-from congener.encoders.base import Preprocessing
+from congener.preprocessing import Preprocessing
 
 
 def echo(value: Any) -> Any:

@@ -20,7 +20,7 @@ from congener.disk import explained, locked
 from congener.encoders import Encoder
 from congener.errors import GalleryError
 from congener.examination import READ_AGAIN, CheckReport, Examination, Finding, Progress, start_again
-from congener.images import FoundImage
+from congener.files import FoundImage
 from congener.repair import mend
 from congener.schema import FORMAT_VERSION, Row
 from congener.store import Store

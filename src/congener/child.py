@@ -69,8 +69,8 @@ def _load() -> None:
     """Load what all need, while the process that started this one loads its own."""
     from PIL import Image
 
-    import congener.encoders.base
-    import congener.images  # noqa: F401
+    import congener.images
+    import congener.preprocessing  # noqa: F401
 
     Image.preinit()
 

@@ -34,6 +34,7 @@ FIT_SAMPLE = 4000
 _WEIGHTS = (0.3, 0.8, 2.0, 5.0, 10.0, 30.0)  # of the class probabilities; the smallest is harmless everywhere
 _NEIGHBOURS = (2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 18)  # the k at which reciprocity is looked at
 _RECIPROCITY_SAMPLE = 2000
+_ROWS = 128  # of a table of all with all that are looked at at once: what is made of them stays in a core's cache
 _DIMENSION = 256
 _GEM_POWER = 3.0
 
@@ -205,15 +206,16 @@ def choose_weight(centred: Array, chances: Array) -> tuple[float, Array]:
     """
     centred, chances = centred[:_RECIPROCITY_SAMPLE], chances[:_RECIPROCITY_SAMPLE]
     alike, sure = centred @ centred.T, chances @ chances.T
-    found = [reciprocity(_cosines(alike, sure, weight)) for weight in _WEIGHTS]
+    cosines = np.empty_like(alike)
+    found = [reciprocity(_mix(alike, sure, weight, cosines)) for weight in _WEIGHTS]
     best = _WEIGHTS[int(np.argmax(found))]
-    return best, _cosines(alike, sure, best)
+    return best, _mix(alike, sure, best, cosines)
 
 
-def _cosines(alike: Array, sure: Array, weight: float) -> Array:
-    """Return the inner products (n, n) of the blends whose parts have those of `alike` and `sure` (n, n)."""
+def _mix(alike: Array, sure: Array, weight: float, cosines: Array) -> Array:
+    """Write the cosines (n, n) of blends whose parts' inner products are `alike` and `sure` (n, n); return them."""
     scale = 1 / np.sqrt(alike.diagonal() + weight * sure.diagonal())
-    cosines: Array = sure * np.float32(weight)
+    np.multiply(sure, np.float32(weight), out=cosines)
     cosines += alike
     cosines *= scale[:, None]
     cosines *= scale
@@ -230,11 +232,7 @@ def reciprocity(scores: Array) -> float:
     most = min(max(_NEIGHBOURS), n - 1)
     if most < _NEIGHBOURS[0]:
         return 0.0
-    scores = -scores
-    np.fill_diagonal(scores, np.inf)
-    nearest = np.argpartition(scores, most - 1, axis=1)[:, :most]
-    order = np.argsort(np.take_along_axis(scores, nearest, axis=1), axis=1, kind="stable")
-    nearest = np.take_along_axis(nearest, order, axis=1)
+    nearest = np.concatenate([_nearest(scores, start, most) for start in range(0, n, _ROWS)])
     ranks = np.arange(1, most + 1, dtype=np.int32)
     same = nearest[nearest] == np.arange(n)[:, None, None]  # (image, neighbour, the neighbour's neighbour)
     both = np.maximum(ranks, np.where(same.any(axis=2), same.argmax(axis=2) + 1, n))
@@ -244,6 +242,16 @@ def reciprocity(scores: Array) -> float:
             chance = min(k / (n - 1), 0.999)
             best = max(best, (float((both <= k).sum()) / (n * k) - chance) / (1 - chance))
     return best
+
+
+def _nearest(scores: Array, start: int, count: int) -> NDArray[np.int64]:
+    """Return the positions of the highest scores (n, n) but itself of each of some rows, best first: (rows, count)."""
+    distances = -scores[start : start + _ROWS]
+    rows = np.arange(len(distances))
+    distances[rows, start + rows] = np.inf
+    nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
+    order = np.argsort(np.take_along_axis(distances, nearest, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(nearest, order, axis=1)
 
 
 def leading_directions(vectors: Array, count: int, products: Array | None = None) -> Array:

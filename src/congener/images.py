@@ -1,19 +1,15 @@
-"""Find and open images: formats, EXIF turn, RGB, size limits. What can't be read is reported."""
+"""Open images: formats, EXIF turn, RGB, size limits. What can't be read is reported. It imports little: see `child`."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cache
 from io import BufferedReader, BytesIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 from PIL import Image, UnidentifiedImageError
@@ -27,25 +23,15 @@ if TYPE_CHECKING:  # a worker's process seldom needs it: .1 s to import
     from numpy.typing import NDArray
 
 __all__ = [
-    "HEIC_SUFFIXES",
     "PIXEL_LIMIT",
-    "SUFFIXES",
-    "Exclusion",
-    "FoundImage",
-    "find_images",
     "from_array",
     "from_picture",
+    "not_a_file",
     "open_file",
     "open_image",
     "size_of",
     "to_rgb",
 ]
-
-HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
-SUFFIXES = HEIC_SUFFIXES | {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-}
-"""Endings, in lower case, by which a file counts as an image."""
 
 _FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 _TURNS = {
@@ -62,115 +48,8 @@ _ORIENTATION = 0x0112
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundImage:
-    """An entry with an image suffix."""
-
-    path: str
-    """Relative to the folder walked, / between parts; undecodable bytes as surrogates."""
-    size: int = 0
-    """In bytes."""
-    mtime_ns: int = 0
-    problem: str | None = None
-    """Why it can't be an image, when that shows without opening it."""
-    unreadable: bool = False
-    """Whether that is for want of access: what the file holds is unknown."""
-
-
-class Exclusion:
-    """Decides which paths a list of globs leaves out.
-
-    A glob with a / is matched with the whole relative path, one without with any part of it.
-    """
-
-    def __init__(self, globs: Sequence[str]) -> None:
-        """globs: as in `fnmatch`, case-sensitive; * matches / too."""
-        self._whole = [glob.rstrip("/") for glob in globs if "/" in glob.rstrip("/")]
-        self._part = [glob.rstrip("/") for glob in globs if "/" not in glob.rstrip("/")]
-
-    def __call__(self, path: str) -> bool:
-        """Tell whether the path, or a folder that it lies in, is left out."""
-        parts = path.split("/")
-        return any(fnmatchcase(part, glob) for part in parts for glob in self._part) or any(
-            fnmatchcase("/".join(parts[:end]), glob) for end in range(1, len(parts) + 1) for glob in self._whole
-        )
-
-
-def find_images(root: Path, exclude: Sequence[str] = (), skip: Path | None = None) -> list[FoundImage]:
-    """Return every entry below root with an image suffix, sorted by path.
-
-    Hidden folders and `skip` (a gallery's own) are left out. Links are followed, each real folder is
-    walked once, where it really lies rather than through a link. A folder that can't be listed is
-    an entry with a problem, whatever its name: what lies in it is unknown, not gone.
-    """
-    left_out = Exclusion(exclude)
-    visited = {_identity(path) for path in (skip,) if path and path.exists()}
-    found: list[FoundImage] = []
-    links: list[str] = []
-    pending = [""]
-    while pending or links:
-        folder = pending.pop() if pending else links.pop(0)
-        for entry in _list_folder(root, folder, visited, found):
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if left_out(path):
-                continue
-            if _is_folder(entry):
-                if not entry.name.startswith("."):
-                    (links if entry.is_symlink() else pending).append(path)
-                else:
-                    continue
-            if os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                found.append(_examine(entry, path))
-        links.sort(key=os.fsencode)
-    return sorted(found, key=lambda image: os.fsencode(image.path))
-
-
-def _list_folder(
-    root: Path, folder: str, visited: set[tuple[int, int]], found: list[FoundImage]
-) -> list[os.DirEntry[str]]:
-    path = root / folder
-    try:
-        identity = _identity(path)
-        if identity in visited:
-            return []
-        visited.add(identity)
-        with os.scandir(path) as entries:
-            return list(entries)
-    except OSError as error:
-        if not folder:
-            raise
-        found.append(FoundImage(folder, problem=f"folder can't be listed: {error.strerror}"))
-        return []
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links, or no permission
-        return False
-
-
-def _examine(entry: os.DirEntry[str], path: str) -> FoundImage:
-    try:
-        status = entry.stat()
-    except OSError as error:
-        problem = _LINK_PROBLEMS.get(error.errno or 0) if entry.is_symlink() else None
-        return FoundImage(path, problem=problem or str(error.strerror), unreadable=True)
-    problem = _not_a_file(status.st_mode)
-    if not problem and status.st_size == 0:
-        problem = "empty file (0 bytes)"
-    return FoundImage(path, status.st_size, status.st_mtime_ns, problem)
-
-
-_LINK_PROBLEMS = {errno.ENOENT: "broken link", errno.ENOTDIR: "broken link", errno.ELOOP: "a loop of links"}
-
-
-def _not_a_file(mode: int) -> str | None:
+def not_a_file(mode: int) -> str | None:
+    """Return what an entry with this mode (`os.stat_result.st_mode`) is, unless it is a regular file."""
     if stat.S_ISREG(mode):  # nearly always: the rest need not be made
         return None
     kinds: list[tuple[Callable[[int], bool], str]] = [
@@ -191,7 +70,7 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _O_BINARY)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UnreadableError(getattr(error, "strerror", None) or str(error)) from None
-    problem = _not_a_file(os.fstat(descriptor).st_mode)
+    problem = not_a_file(os.fstat(descriptor).st_mode)
     if problem:
         os.close(descriptor)
         raise ImageError(problem)

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from typing import TYPE_CHECKING
 
-from congener.encoders.base import Preprocess
 from congener.errors import ImageError, UnreadableError
 from congener.images import open_file, open_image
+from congener.preprocessing import Preprocess
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageCms
+from PIL import Image
 
 if TYPE_CHECKING:  # imported where it is used, for deep greys: a worker's process seldom needs it
     import numpy as np
@@ -89,6 +89,8 @@ def _rescale(image: Image.Image, low: float, high: float) -> Image.Image:
 
 def _by_profile(image: Image.Image) -> Image.Image:
     """CMYK or LAB to sRGB: by the embedded profile where it is sound, else by Pillow's formula."""
+    from PIL import ImageCms
+
     with suppress(Exception):  # a broken profile says nothing of the pixels
         if image.mode == "LAB":
             source = ImageCms.createProfile("LAB")

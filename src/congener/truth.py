@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from congener.codes import Array, Blend
 from congener.errors import CongenerError, ImageError
+from congener.files import find_images
 from congener.gallery import Gallery
-from congener.images import find_images, open_image
+from congener.images import open_image
 from congener.labels import read_table
 
 

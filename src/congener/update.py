@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from congener.cores import core_numbers, cores
 from congener.encoders import Encoder
 from congener.errors import GalleryError
-from congener.images import Exclusion, FoundImage, find_images
+from congener.files import Exclusion, FoundImage, find_images
 from congener.reading import Outcome, read_files
 from congener.store import Changes, Row, Store
 from congener.workers import SECONDS, WorkerError, Workers

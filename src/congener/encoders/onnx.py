@@ -41,8 +41,8 @@ class OnnxEncoder(Encoder):
 
     @property
     def batch(self) -> int:
-        """Images to encode at once: see `Encoder.batch`."""
-        return super().batch if self.single_threaded else _GPU_BATCH
+        """Images to encode at once: one, so that what lies between two layers stays in the core's cache; or many."""
+        return 1 if self.single_threaded else _GPU_BATCH
 
     @property
     def single_threaded(self) -> bool:

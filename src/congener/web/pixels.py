@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from congener.encoders.base import Preprocess
 from congener.images import open_image
+from congener.preprocessing import Preprocess
 from congener.query import Box, crop
 
 SIDES = (320, 1280)
