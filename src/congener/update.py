@@ -218,11 +218,13 @@ def read_turn(
     return Turn(readings, time.perf_counter() - began)
 
 
-def encode(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the pooled features (n, d) of preprocessed pictures (n, side, side, 3)."""
-    starts = range(0, len(pixels), encoder.batch)
-    batches = [encoder.encode(pixels[start : start + encoder.batch]).pooled for start in starts]
-    return np.concatenate(batches) if batches else np.empty((0, 0), np.float32)
+def encode(encoder: Encoder, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Return the pooled features (n, d) of preprocessed pictures, (k, side, side, 3) each; n: of all together."""
+    if len(pixels) > 1 and encoder.batch > TOGETHER:
+        pixels = [np.concatenate(pixels)]
+    batches = [some[start : start + encoder.batch] for some in pixels for start in range(0, len(some), encoder.batch)]
+    features = [encoder.encode(batch).pooled for batch in batches]
+    return np.concatenate(features) if features else np.empty((0, 0), np.float32)
 
 
 def read(
@@ -231,10 +233,10 @@ def read(
     encoder: Encoder,
     slots: dict[bytes, tuple[int, int]],
     workers: Workers,
-) -> tuple[list[Outcome], NDArray[np.uint8]]:
+) -> tuple[list[Outcome], list[NDArray[np.uint8]]]:
     """Have files read, a few in one call; those of a call that its process didn't survive one by one.
 
-    Returns what became of each, and the pixels of those that were decoded (n, side, side, 3).
+    Returns what became of each, and the pixels of those that were decoded, (k, side, side, 3) of each call.
     """
     root = os.path.abspath(folder)  # the process may have started in another folder
     files = [(os.path.join(root, image.path), (image.size, image.mtime_ns)) for image in images]
@@ -261,7 +263,7 @@ def read(
 
     for start in range(0, len(files), TOGETHER):
         call(files[start : start + TOGETHER])
-    return outcomes, pixels[0] if len(pixels) == 1 else np.concatenate(pixels) if pixels else np.empty(0, np.uint8)
+    return outcomes, pixels
 
 
 class _Update:
