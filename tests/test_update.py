@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from congener import Gallery
 from congener.encoders import Features
-from congener.errors import CongenerError, GalleryError
+from congener.errors import CongenerError, EncoderError, GalleryError
 from congener.preprocessing import Preprocessing
 from congener.store import Store
 from congener.update import UpdateReport, update_store
@@ -402,6 +402,16 @@ def test_the_order_of_paths_decides_ids_however_many_threads(
         store.close()
     assert tables[0] == tables[1]
     assert [path for _, path, _ in tables[0]] == [f"{number:02d}.png" for number in range(30)]
+
+
+class Forgetful(MeanColour):
+    def encode(self, pixels: NDArray[np.uint8]) -> Features:
+        return Features(super().encode(pixels).pooled[1:])
+
+
+def test_an_encoder_that_leaves_some_out_is_found_out(store: Store, colours: Path) -> None:
+    with pytest.raises(EncoderError, match=r"mean-colour gave \d features for \d pictures"):
+        update_store(store, colours, Forgetful())
 
 
 class Recorded(MeanColour):

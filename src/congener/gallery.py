@@ -188,8 +188,8 @@ class Gallery:
 
     def _refresh_index(self, progress: Progress | None) -> None:
         """Build or extend the approximate index where it is wanted and due, inside `writing`."""
-        lens, store = self.lens(), self._open_store()
-        if lens.fit is not None and graph.is_wanted(store, len(store)):
+        store = self._open_store()
+        if graph.is_wanted(store, len(store)) and (lens := self.lens()).fit is not None:
             graph.refresh(store, lens.space, self.vectors(lens), progress)
 
     def _labels_of(self) -> LabelsOf:

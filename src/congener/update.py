@@ -8,7 +8,7 @@ another. This thread alone writes, in the order of the paths, and commits about 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from congener.cores import core_numbers, cores
 from congener.encoders import Encoder
-from congener.errors import GalleryError
+from congener.errors import EncoderError, GalleryError
 from congener.files import Exclusion, FoundImage, find_images
 from congener.reading import Outcome, read_files
 from congener.store import Changes, Row, Store
@@ -205,16 +205,17 @@ def read_turn(
     began = time.perf_counter()
     readable = [image for image in images if not image.problem]
     outcomes, pixels = read(folder, readable, encoder, slots, workers)
-    decoded = [image for image, (_, is_decoded, _, _) in zip(readable, outcomes, strict=True) if is_decoded]
-    features = dict(zip(decoded, encode(encoder, pixels), strict=True))
-    known = dict(zip(readable, outcomes, strict=True))
+    features: Iterator[NDArray[np.float32]] = iter(encode(encoder, pixels) if pixels else ())
+    read_ones = iter(outcomes)
     readings: list[Reading] = []
     for image in images:
-        content, _, problem, unreadable = known.get(image, (b"", False, image.problem, image.unreadable))
-        feature = features.get(image)
-        if feature is not None and not np.isfinite(feature.astype(np.float16)).all():
-            content, feature, problem = b"", None, "the encoder gave no finite feature"
-        readings.append(Reading(image, content, feature, problem, unreadable))
+        unread = (b"", False, image.problem, image.unreadable)
+        content, is_decoded, problem, unreadable = unread if image.problem else next(read_ones)
+        feature = next(features) if is_decoded else None
+        if feature is None or np.isfinite(feature.astype(np.float16)).all():
+            readings.append(Reading(image, content, feature, problem, unreadable))
+        else:
+            readings.append(Reading(image, problem="the encoder gave no finite feature"))
     return Turn(readings, time.perf_counter() - began)
 
 
@@ -223,8 +224,10 @@ def encode(encoder: Encoder, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.
     if len(pixels) > 1 and encoder.batch > TOGETHER:
         pixels = [np.concatenate(pixels)]
     batches = [some[start : start + encoder.batch] for some in pixels for start in range(0, len(some), encoder.batch)]
-    features = [encoder.encode(batch).pooled for batch in batches]
-    return np.concatenate(features) if features else np.empty((0, 0), np.float32)
+    features = np.concatenate([encoder.encode(batch).pooled for batch in batches])
+    if len(features) != (count := sum(map(len, pixels))):
+        raise EncoderError(f"{encoder.identity.name} gave {len(features)} features for {count} pictures")
+    return features
 
 
 def read(
