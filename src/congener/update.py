@@ -206,6 +206,7 @@ def read_turn(
     readable = [image for image in images if not image.problem]
     outcomes, pixels = read(folder, readable, encoder, slots, workers)
     features: Iterator[NDArray[np.float32]] = iter(encode(encoder, pixels) if pixels else ())
+    pixels.clear()  # before what lasts takes its place between them: 100 MB in a run of 20,000
     read_ones = iter(outcomes)
     readings: list[Reading] = []
     for image in images:
