@@ -157,6 +157,14 @@ def test_whether_it_lives_is_told_without_the_token(guarded: TestClient) -> None
     assert guarded.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
 
 
+def test_a_browser_that_is_refused_gets_its_icon_all_the_same(guarded: TestClient) -> None:
+    """It asks for one unbidden; a second refusal would stand in its console."""
+    response = guarded.get("/favicon.ico")
+
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/svg+xml")
+    assert guarded.get("/favicon.ico", headers={"Host": "evil.example"}).status_code == 400
+
+
 def test_a_login_link_sets_a_cookie(gallery: Gallery) -> None:
     with asking(gallery, token=TOKEN) as client:
         response = client.get(f"/login?token={TOKEN}")

@@ -114,8 +114,11 @@ class KnownHosts:
             return False
 
 
+_OPEN = frozenset({"/healthz", "/favicon.ico"})  # they tell nothing of the gallery
+
+
 class Token:
-    """Asks for a token, as a bearer or as the cookie that `/login?token=…` sets; all but /healthz."""
+    """Asks for a token, as a bearer or as the cookie that `/login?token=…` sets; not for `_OPEN`."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
@@ -125,7 +128,7 @@ class Token:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass it on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] == "/healthz":
+        if scope["type"] != "http" or scope["path"] in _OPEN:
             await self._app(scope, receive, send)
         elif scope["path"] == "/login":
             await self._login(scope)(scope, receive, send)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -74,6 +74,7 @@ def create_app(
     app.include_router(api.events)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=_STATIC), "static")
+    app.add_route("/favicon.ico", _icon, include_in_schema=False)
     _add_watching(app)
     app.openapi_schema = _with_problems(app, token is not None)
     # the last one added is asked first
@@ -83,6 +84,11 @@ def create_app(
     app.add_middleware(BodyLimits, limits.upload_bytes, limits.upload_seconds)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def _icon(_: Request) -> FileResponse:
+    """Show what a browser asks for unbidden wherever an answer is no page of ours: a refusal, JSON, a picture."""
+    return FileResponse(_STATIC / "icon.svg")
 
 
 def _with_problems(app: FastAPI, token: bool) -> dict[str, Any]:
