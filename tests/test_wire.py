@@ -73,6 +73,7 @@ def test_pictures_of_one_size_come_as_one_array() -> None:
     assert (name, number) == (b"odd", 0.5)
     assert came.shape == (2, 5, 4, 3)
     assert (came == pixels).all()
+    assert type(there_and_back((pictures[0], pictures[1]))) is tuple
     several = there_and_back([*pictures, pictures[0].resize((2, 2))])
     assert [each.shape for each in several] == [(5, 4, 3), (5, 4, 3), (2, 2, 3)]
     with pytest.raises(TypeError, match="Image is no plain value"):

@@ -36,7 +36,7 @@ DECODE_SECONDS = SECONDS
 """What one picture may take to be read and decoded."""
 
 TOGETHER = 4
-"""Files that a process reads in one call: a call takes .25 ms beyond their reading."""
+"""Files that a process reads in one call: a call takes .1 ms beyond what they take."""
 
 TURN, TURN_SECONDS = 32, 0.15
 """Files that are decoded, then encoded, in one turn, and seconds it may take: who begins finds no cache of its own."""
@@ -154,7 +154,6 @@ def read_all(
         return
     started, readable = 0, sum(not image.problem for image in images)
     with Workers(cores() + 1, DECODE_SECONDS) as workers:
-        workers.start(min(1, readable))
         workers.start(min(cores(), -(-readable // TOGETHER)))
         own = core_numbers() if encoder.single_threaded else []
         pairs = len(own) or cores() + 1  # without a core of its own, one has it while another hands over

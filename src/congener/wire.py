@@ -122,7 +122,7 @@ def _to_tree(value: Any, body: _Body) -> Any:
             tree = {"bytes": [body.add(value), len(value)]}
         case Image.Image(mode="RGB"):
             tree = _to_array([value], (value.height, value.width, 3), body)
-        case [Image.Image(mode="RGB", size=size), *others] if all(
+        case list([Image.Image(mode="RGB", size=size), *others]) if all(
             isinstance(each, Image.Image) and (each.mode, each.size) == ("RGB", size) for each in others
         ):
             tree = _to_array(value, (len(value), size[1], size[0], 3), body)

@@ -114,9 +114,8 @@ class Workers:
     def close(self) -> None:
         """End all processes; calls that are under way, or come later, raise WorkerError."""
         self._closed.set()
-        for end in (_Worker.kill, _Worker.close):  # at once, then one after the other
-            for worker in self._workers:
-                end(worker)
+        for worker in self._workers:
+            worker.close()
         if self._watch is not None:
             self._watch.join()
 
@@ -254,13 +253,6 @@ class _Worker:
         with self._lock:
             if self._process and self._deadline is not None and time.monotonic() > self._deadline:
                 self._overdue = True
-                self._process.kill()
-
-    def kill(self) -> None:
-        """Begin to end the process for good, without waiting."""
-        with self._lock:
-            self._closed = True
-            if self._process:
                 self._process.kill()
 
     def close(self) -> None:
