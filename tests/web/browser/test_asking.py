@@ -230,6 +230,20 @@ def test_sheets_that_were_emptied_are_as_high_as_others_at_any_width(browser: Br
             assert max(sheets) - min(sheets) <= 1, width
 
 
+def test_a_scroll_right_after_the_wall_has_grown_makes_it_grow_again(browser: Browser, plenty: str) -> None:
+    """Before a frame is drawn, so that none shows that its end was out of sight."""
+    with watched(browser, plenty) as window:
+        window.goto("/")
+        window.page.evaluate("""() => {
+            const end = () => [...document.querySelectorAll("[data-role=page]")].at(-1).scrollIntoView({block: "end"});
+            const more = document.querySelector("[data-role=more]");
+            const isFar = () => more.getBoundingClientRect().top >= innerHeight + 3000;
+            document.addEventListener("congener:grown", () => queueMicrotask(() => isFar() && end()));
+            end();
+        }""")
+        expect(window.role("page")).to_have_count(SHEETS)
+
+
 def test_a_picture_deep_in_the_wall_is_found_again(browser: Browser, plenty: str) -> None:
     with watched(browser, plenty) as window:
         window.goto("/")

@@ -20,17 +20,23 @@ export function mount() {
   });
   roles("page", wall).forEach((page) => watch.observe(page));
   if (!more) return;
-  const grow = growing(wall, more, (page) => watch.observe(page));
-  new IntersectionObserver((entries) => entries.some((each) => each.isIntersecting) && grow(), {
+  const grow = growing(wall, more, (page) => watch.observe(page), lookAgain);
+  const near = new IntersectionObserver((entries) => entries.some((each) => each.isIntersecting) && grow(), {
     rootMargin: "3000px",
-  }).observe(more);
+  });
+  // What is observed anew is told of; else it is only when a frame has shown it otherwise meanwhile, and a quick scroll leaves none.
+  function lookAgain() {
+    near.unobserve(more);
+    near.observe(more);
+  }
+  near.observe(more);
   more.addEventListener("click", (event) => {
     event.preventDefault();
     grow();
   });
 }
 
-function growing(wall, more, added) {
+function growing(wall, more, added, done) {
   let busy = false;
   let next = Number(wall.dataset.page) + 1;
   return async function grow() {
@@ -52,7 +58,7 @@ function growing(wall, more, added) {
     } finally {
       busy = false;
     }
-    if (more.isConnected && more.getBoundingClientRect().top < innerHeight + 3000) grow();
+    if (more.isConnected) done();
   };
 }
 
