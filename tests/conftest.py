@@ -81,7 +81,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 class _Shared(Workers):
     """Workers that go on from one update to the next: to start them takes longer than most tests."""
 
-    def pair(self, on: Iterator[int]) -> None:
+    def pair(self) -> None:
         """Keep none for a thread of one update."""
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ def _shared_workers() -> Iterator[_Shared]:
 def _few_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _shared_workers: _Shared) -> None:
     """Have updates share their workers, but for tests that are marked with own_workers."""
     if request.node.get_closest_marker("own_workers") is None:
-        monkeypatch.setattr("congener.update.Workers", lambda *_: _shared_workers)
+        monkeypatch.setattr("congener.update.Workers", lambda *_, **__: _shared_workers)
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,12 @@ def unknown(contents: list[bytes]) -> list[bool]:
     return [False] * len(contents)
 
 
+def as_it_is(pixels: object) -> object:
+    return pixels
+
+
 def read(path: Path, status: tuple[int, int]) -> Outcome:
-    (outcome,), pixels = read_files([(str(path), status)], 8, SMALL, ask=unknown)
+    (outcome,), pixels = read_files([(str(path), status)], 8, SMALL, ask=unknown, lay=as_it_is)
     assert len(pixels) == outcome[1]
     return outcome
 
@@ -37,7 +41,7 @@ def red(tmp_path: Path) -> Path:
 
 
 def test_a_file_gives_its_hash_and_its_pixels(red: Path) -> None:
-    outcomes, (pixels,) = read_files([found(red)], 8, SMALL, ask=unknown)
+    outcomes, (pixels,) = read_files([found(red)], 8, SMALL, ask=unknown, lay=as_it_is)
     assert outcomes == [(hashlib.sha256(red.read_bytes()).digest(), True, None, False)]
     assert isinstance(pixels, Image.Image)
     assert (np.asarray(pixels) == np.full((8, 8, 3), (255, 0, 0))).all()
@@ -53,7 +57,7 @@ def test_what_is_known_is_not_decoded(red: Path, tmp_path: Path) -> None:
         asked.append(contents)
         return [True, False]
 
-    outcomes, pixels = read_files([found(other), found(red)], 8, SMALL, ask=ask)
+    outcomes, pixels = read_files([found(other), found(red)], 8, SMALL, ask=ask, lay=as_it_is)
     assert outcomes == [(digests[0], False, None, False), (digests[1], True, None, False)]
     assert len(pixels) == 1
     assert asked == [digests]
@@ -72,7 +76,7 @@ def test_one_that_fails_leaves_the_others(red: Path, tmp_path: Path) -> None:
     broken, gone = tmp_path / "broken.png", tmp_path / "gone.png"
     broken.write_bytes(b"no picture")
     files = [found(broken), (str(gone), (1, 1)), found(red)]
-    outcomes, pixels = read_files(files, 8, SMALL, ask=unknown)
+    outcomes, pixels = read_files(files, 8, SMALL, ask=unknown, lay=as_it_is)
     assert [problem is None for _, _, problem, _ in outcomes] == [False, False, True]
     assert [unreadable for *_, unreadable in outcomes] == [False, True, False]
     assert [is_decoded for _, is_decoded, *_ in outcomes] == [False, False, True]

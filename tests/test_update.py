@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from congener import Gallery
 from congener.encoders import Features
@@ -212,6 +213,25 @@ def test_a_picture_that_crashes_or_hangs_its_decoder_is_skipped_and_the_others_a
     ]
     assert features(store).keys() == {"cold/cyan.png", "green.png", "warm/orange.png"}
     assert features(store)["cold/cyan.png"] == (0, 1, 1)
+
+
+@pytest.mark.own_workers
+@pytest.mark.parametrize("room", [0, 200, 1 << 20])
+def test_pixels_are_the_same_on_a_tray_and_through_a_pipe(
+    store: Store, colours: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Also where a tray has room for one picture of 8 × 8 only, and a turn for four."""
+    monkeypatch.setattr("congener.update.TRAY", room)
+    for number in range(20):
+        write(colours / f"{number}.png", (255, 0, 255) if number % 2 else (0, 0, 255))
+        Image.new("RGB", (9, 9), (0, number, 0)).save(colours / f"green {number}.png")
+    report = update_store(store, colours, MeanColour())
+    found = features(store)
+    assert report.skipped == ()
+    assert found["warm/red.png"] == (1, 0, 0)
+    assert found["1.png"] == found["19.png"] == (1, 0, 1)
+    for number in range(20):
+        assert found[f"green {number}.png"] == pytest.approx((0, number / 255, 0), abs=1e-3)
 
 
 class Placed(MeanColour):

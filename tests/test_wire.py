@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from congener import wire
+from congener.tray import Tray
 
 
 def there_and_back(value: Any) -> Any:
@@ -78,6 +79,65 @@ def test_pictures_of_one_size_come_as_one_array() -> None:
     assert [each.shape for each in several] == [(5, 4, 3), (5, 4, 3), (2, 2, 3)]
     with pytest.raises(TypeError, match="Image is no plain value"):
         wire.message([pictures[0], pictures[1].convert("L")])
+
+
+needs_tray = pytest.mark.skipif(Tray.create(8) is None, reason="the system shares no memory without a name")
+
+
+@needs_tray
+def test_what_lies_on_a_tray_comes_as_arrays_of_its_memory() -> None:
+    tray = Tray.create(1000)
+    assert tray
+    pixels = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+    laid = [wire.lay(Image.fromarray(each), tray) for each in pixels]
+    odd = wire.lay(np.arange(5, dtype=">f4"), tray)
+    full = wire.lay(np.zeros(1000), tray)
+    assert all(isinstance(each, wire.Laid) for each in [*laid, odd])
+    assert isinstance(full, np.ndarray)
+
+    def there_and_back(value: Any) -> Any:
+        stream = BytesIO()
+        wire.write(stream, wire.message(value))
+        assert len(stream.getvalue()) < 9000  # of which 8,000 for what had no place
+        stream.seek(0)
+        return wire.read(stream, tray)
+
+    together, apart, other, in_body = there_and_back((laid, [laid[2], laid[0]], odd, full))
+    assert together.shape == (3, 4, 4, 3)
+    assert (together == pixels).all()
+    assert [(each == pixels[number]).all() for each, number in zip(apart, (2, 0), strict=True)] == [True, True]
+    assert other.dtype == ">f4"
+    assert other.tolist() == [0, 1, 2, 3, 4]
+    assert in_body.shape == (1000,)
+    together[2, 0, 0, 0] = 77  # it is writable, and the same memory
+    assert apart[0][0, 0, 0] == 77
+    assert tray.lay(bytes(8)) == odd.start + 24  # what came is kept
+    with pytest.raises(TypeError, match="Image is no plain value"):
+        wire.lay(Image.new("L", (2, 2)), tray)
+    assert wire.lay("text", tray) == "text"
+
+
+@needs_tray
+@pytest.mark.parametrize(
+    "laid",
+    [
+        [8, "|u1", [1001]],
+        [0, "|u1", [8]],
+        [-8, "|u1", [8]],
+        [8, "|O8", [1]],
+        [8, "<f8", [-1]],
+        [8, "|u1", [1 << 70]],
+        8,
+    ],
+)
+def test_what_lies_beyond_a_tray_is_an_error(laid: Any) -> None:
+    with pytest.raises(wire.WireError):
+        wire.read(BytesIO(framed([{"laid": laid}, 0])), Tray.create(1000))
+
+
+def test_without_a_tray_nothing_lies_there() -> None:
+    with pytest.raises(wire.WireError, match="unknown kind"):
+        wire.read(BytesIO(framed([{"laid": [8, "|u1", [1]]}, 0])))
 
 
 def test_scalars_of_arrays_are_numbers() -> None:

@@ -193,7 +193,7 @@ def test_many_threads_share_few_processes() -> None:
 
 
 def test_a_paired_thread_has_a_process_of_its_own() -> None:
-    with Workers(3) as workers, ThreadPoolExecutor(2, initializer=workers.pair, initargs=(iter(()),)) as pool:
+    with Workers(3) as workers, ThreadPoolExecutor(2, initializer=workers.pair) as pool:
         together = threading.Barrier(2)
 
         def processes(_: int) -> set[int]:
@@ -209,7 +209,7 @@ def test_a_paired_thread_has_a_process_of_its_own() -> None:
 def test_a_pair_is_kept_on_its_core_and_nothing_else_is() -> None:
     before = os.sched_getaffinity(0)
     core = max(before)
-    with Workers(2) as workers, ThreadPoolExecutor(1, initializer=workers.pair, initargs=(iter([core]),)) as pool:
+    with Workers(2, on=[core]) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
         workers.start(2)
         first = pool.submit(workers.call, troublesome.process_id).result()
         assert pool.submit(os.sched_getaffinity, 0).result() == {core} == os.sched_getaffinity(first)
@@ -220,6 +220,77 @@ def test_a_pair_is_kept_on_its_core_and_nothing_else_is() -> None:
         assert os.sched_getaffinity(second) == {core}  # the one that replaced it
         assert os.sched_getaffinity(workers.call(troublesome.process_id)) == before
     assert os.sched_getaffinity(0) == before
+
+
+needs_trays = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system shares no memory without a name")
+
+
+def yes(_: Any) -> bool:
+    return True
+
+
+@needs_trays
+def test_what_a_pair_lays_is_there_until_it_clears() -> None:
+    with Workers(2, tray=4 * 800) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
+        assert workers.has_trays
+
+        def lay(count: int) -> Any:
+            return pool.submit(workers.call, troublesome.layers, count, 0, answer=yes).result()[1]
+
+        first, second = lay(3), lay(1)
+        assert first.shape == (3, 100)
+        assert (first == [[0], [1], [2]]).all()
+        assert (second == 0).all()
+        beyond = lay(2)  # no room is left: it came through the pipe
+        assert [(array == number).all() for number, array in enumerate(beyond)] == [True, True]
+        assert (first == [[0], [1], [2]]).all()
+        with pytest.raises(WorkerError):
+            pool.submit(workers.call, troublesome.leave, 1).result()
+        assert (first == [[0], [1], [2]]).all()
+        pool.submit(workers.clear).result()
+        assert (lay(4) == [[0], [1], [2], [3]]).all()
+        assert np.shares_memory(lay(1), first) is False
+        assert (first == [[0], [1], [2]]).all()
+        pool.submit(workers.clear).result()
+        lay(1)
+        lay(2)
+        assert (first == [[0], [0], [1]]).all()  # the same memory, used anew
+
+
+@needs_trays
+def test_only_a_pair_is_lent_a_tray() -> None:
+    with Workers(1, tray=800) as workers:
+        first = workers.call(troublesome.layers, 1, 0, answer=yes)[1][0]
+        workers.clear()
+        workers.call(troublesome.layers, 1, 0, answer=yes)
+        assert first.flags.owndata or first.base is not None
+        assert workers._workers[0].tray is not None
+        assert workers._workers[0].tray.laid == 0
+
+
+@pytest.mark.parametrize("tray", [0, 800])
+def test_without_trays_all_comes_through_pipes(monkeypatch: pytest.MonkeyPatch, tray: int) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    with Workers(1, tray=tray) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
+        assert not workers.has_trays
+        _, laid = pool.submit(workers.call, troublesome.layers, 2, 0, answer=yes).result()
+        assert [(array == number).all() for number, array in enumerate(laid)] == [True, True]
+        pool.submit(workers.clear).result()
+
+
+@needs_trays
+def test_who_lays_goes_on_and_has_time_anew() -> None:
+    with Workers(1, seconds=1, tray=8000) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
+
+        def lay(count: int, seconds: float, last: float) -> Any:
+            return pool.submit(workers.call, troublesome.layers, count, seconds, last, answer=yes).result()[1]
+
+        assert lay(4, 0.5, 0).shape == (4, 100)
+        started = time.monotonic()
+        with pytest.raises(WorkerError, match=r"^took longer than 1 s to decode$"):
+            lay(2, 0.3, 30)
+        assert time.monotonic() - started < 10
+        assert lay(1, 0, 0).shape == (1, 100)
 
 
 @needs_proc

@@ -96,8 +96,20 @@ def array(dtype: str, *shape: int) -> NDArray[Any]:
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-def conversation(count: int, *, ask: Callable[[Any], Any]) -> list[Any]:
+def conversation(count: int, *, ask: Callable[[Any], Any], lay: object) -> list[Any]:
     return [ask(number) for number in range(count)]
+
+
+def layers(
+    count: int, seconds: float, last: float = 0, *, ask: Callable[[Any], Any], lay: Callable[[Any], Any]
+) -> list[Any]:
+    """Lay so many arrays (100) of their number, one each so many seconds; last: seconds of the answer after them."""
+    laid = []
+    for number in range(count):
+        time.sleep(seconds)
+        laid.append(lay(np.full(100, number)))
+    time.sleep(last)
+    return [ask(laid is not None), laid]
 
 
 class Bad(Preprocessing):

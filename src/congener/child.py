@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from congener import wire
 from congener.errors import CongenerError
+from congener.tray import Tray
 
 MEMORY = 4 << 30
 """Bytes of address space of a process, where the system can limit it: 200 million pixels fit in."""
@@ -15,8 +16,11 @@ MEMORY = 4 << 30
 NOT_IMPORTED = "{}: what decodes must be defined in a module that can be imported, not in a script or a function"
 
 
-def serve(seconds: float) -> None:
-    """Run what is asked for on standard input until that ends; seconds: after which this process ends itself."""
+def serve(seconds: float, shared: int) -> None:
+    """Run what is asked for on standard input until that ends.
+
+    seconds: after which this process ends itself. shared: descriptor of a tray for what is answered; -1: there is none.
+    """
     # decoders may print: the pipes get numbers that they don't know
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -24,13 +28,14 @@ def serve(seconds: float) -> None:
     os.dup2(nowhere, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started this one ends it
     _limit_memory()
+    tray = Tray(shared) if shared >= 0 else None
     _load()
     wire.write(replies, wire.message(("ready", None)))
     with suppress(_Gone, EOFError, BrokenPipeError):
         while True:
             request = wire.read_frame(requests)
             _set_alarm(seconds)
-            wire.write(replies, _outcome(request, requests, replies))
+            wire.write(replies, _outcome(request, Caller(requests, replies, seconds, tray)))
             _set_alarm(0)
     os._exit(0)
 
@@ -39,30 +44,51 @@ class _Gone(BaseException):
     """The other side of the pipes is."""
 
 
-def _outcome(request: bytes, requests: IO[bytes], replies: IO[bytes]) -> wire.Message:
-    """Run a request; return what came of it, ready to be written."""
-    try:
-        return wire.message(("return", _run(request, requests, replies)))
-    except Exception as error:
-        return wire.message(("raise", wire.told(error)))
+class Caller:
+    """The other side of the pipes, as a function sees it that is asked for."""
 
+    def __init__(self, requests: IO[bytes], replies: IO[bytes], seconds: float, tray: Tray | None) -> None:
+        self._requests, self._replies = requests, replies
+        self._seconds = seconds
+        self.tray = tray
 
-def _run(request: bytes, requests: IO[bytes], replies: IO[bytes]) -> Any:
-    try:
-        function, args, asks = pickle.loads(request)  # noqa: S301  # from the process that started this one
-    except Exception as error:
-        raise CongenerError(NOT_IMPORTED.format(error)) from None
-
-    def ask(value: Any) -> Any:
+    def ask(self, value: Any) -> Any:
+        """Return what the other side replies to a plain value."""
         asked = wire.message(("ask", value))
         try:
-            wire.write(replies, asked)
-            reply = wire.read_frame(requests)
+            wire.write(self._replies, asked)
+            reply = wire.read_frame(self._requests)
         except (EOFError, BrokenPipeError):
             raise _Gone from None
         return pickle.loads(reply)  # noqa: S301
 
-    return function(*args, ask=ask) if asks else function(*args)
+    def lay(self, value: Any) -> Any:
+        """Hand over a picture or an array ahead of the answer, where it has a place; return what the answer has for it.
+
+        What comes next may take as long again.
+        """
+        _set_alarm(self._seconds)
+        return wire.lay(value, self.tray) if self.tray else value
+
+
+def _outcome(request: bytes, caller: Caller) -> wire.Message:
+    """Run a request; return what came of it, ready to be written."""
+    try:
+        return wire.message(("return", _run(request, caller)))
+    except Exception as error:
+        return wire.message(("raise", wire.told(error)))
+
+
+def _run(request: bytes, caller: Caller) -> Any:
+    try:
+        function, args, asks, used = pickle.loads(request)  # noqa: S301  # from the process that started this one
+    except Exception as error:
+        raise CongenerError(NOT_IMPORTED.format(error)) from None
+    if used is None:
+        caller.tray = None
+    elif caller.tray:
+        caller.tray.used = used
+    return function(*args, ask=caller.ask, lay=caller.lay) if asks else function(*args)
 
 
 def _load() -> None:

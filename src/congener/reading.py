@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from congener.errors import ImageError, UnreadableError
 from congener.images import open_file, open_image
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    Pixels = Image.Image | NDArray[np.uint8]
 
 Outcome = tuple[bytes, bool, "str | None", bool]
 """SHA-256, empty where unknown; whether it was decoded; the problem if any; whether that is for want of access."""
@@ -28,14 +30,16 @@ def read_files(
     preprocess: Preprocess,
     *,
     ask: Callable[[list[bytes]], list[bool]],
-) -> tuple[list[Outcome], list[Image.Image | NDArray[np.uint8]]]:
-    """Return what became of each file, and what `preprocess` made of the pictures that were decoded, in order.
+    lay: Callable[[Pixels], Any],
+) -> tuple[list[Outcome], list[Any]]:
+    """Return what became of each file, and what `lay` gave for the pixels of those that were decoded, in order.
 
     files: path, and the size in bytes and time of change in ns as they were when it was found. target: see
-    `open_image`. ask: tells which contents, by their hashes, are known and need no decoding.
+    `open_image`. ask: tells which contents, by their hashes, are known and need no decoding. lay: takes
+    the pixels of a picture, as `preprocess` made them.
     """
     outcomes: list[Outcome] = [(b"", False, None, False)] * len(files)
-    pixels: list[Image.Image | NDArray[np.uint8]] = []
+    pixels: list[Any] = []
     with ExitStack() as stack:
         opened: dict[int, tuple[BufferedReader, bytes]] = {}
         for number, (path, _) in enumerate(files):
@@ -46,14 +50,12 @@ def read_files(
         for (number, (file, content)), is_known in zip(opened.items(), known, strict=True):
             with _noted(outcomes, number, content):
                 if not is_known:
-                    pixels.append(_pixels(file, files[number][1], target, preprocess))
+                    pixels.append(lay(_pixels(file, files[number][1], target, preprocess)))
                 outcomes[number] = content, not is_known, None, False
     return outcomes, pixels
 
 
-def _pixels(
-    file: BufferedReader, status: tuple[int, int], target: int, preprocess: Preprocess
-) -> Image.Image | NDArray[np.uint8]:
+def _pixels(file: BufferedReader, status: tuple[int, int], target: int, preprocess: Preprocess) -> Pixels:
     """Return a file's pixels. Raises ImageError unless it is still the one that was found."""
     file.seek(0)
     pixels = preprocess(open_image(file, target))

@@ -36,10 +36,13 @@ DECODE_SECONDS = SECONDS
 """What one picture may take to be read and decoded."""
 
 TOGETHER = 4
-"""Files that a process reads in one call: a call takes .1 ms beyond what they take."""
+"""Files that a process reads in one call, where it shares no memory: a call takes .5 ms beyond what they take."""
 
 TURN, TURN_SECONDS = 32, 0.15
 """Files that are decoded, then encoded, in one turn, and seconds it may take: who begins finds no cache of its own."""
+
+TRAY = 256 << 20
+"""Bytes of a turn's pixels, at most, that a process lays where its thread sees them; a pipe takes what is beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +156,15 @@ def read_all(
     if not images:
         return
     started, readable = 0, sum(not image.problem for image in images)
-    with Workers(cores() + 1, DECODE_SECONDS) as workers:
+    own = core_numbers() if encoder.single_threaded else []
+    pairs = len(own) or cores() + 1  # without a core of its own, one has it while another hands over
+    most = max(TURN, encoder.batch)
+    tray = min(TRAY, most * (3 * encoder.input_side**2 + 8))
+    with Workers(cores() + 1, DECODE_SECONDS, on=own, tray=tray) as workers:
         workers.start(min(cores(), -(-readable // TOGETHER)))
-        own = core_numbers() if encoder.single_threaded else []
-        pairs = len(own) or cores() + 1  # without a core of its own, one has it while another hands over
-        most = max(TURN, encoder.batch)
         with (
             ThreadPoolExecutor(1, "congener-load") as loading,
-            ThreadPoolExecutor(pairs, "congener", workers.pair, (iter(own),)) as pool,
+            ThreadPoolExecutor(pairs, "congener", workers.pair) as pool,
         ):
             try:
                 if readable:
@@ -202,6 +206,7 @@ def read_turn(
 ) -> Turn:
     """Read, hash, decode and encode a few files."""
     began = time.perf_counter()
+    workers.clear()  # the pixels of the turn before
     readable = [image for image in images if not image.problem]
     outcomes, pixels = read(folder, readable, encoder, slots, workers)
     features: Iterator[NDArray[np.float32]] = iter(encode(encoder, pixels) if pixels else ())
@@ -239,7 +244,8 @@ def read(
 ) -> tuple[list[Outcome], list[NDArray[np.uint8]]]:
     """Have files read, a few in one call; those of a call that its process didn't survive one by one.
 
-    Returns what became of each, and the pixels of those that were decoded, (k, side, side, 3) of each call.
+    Returns what became of each, and the pixels of those that were decoded, (k, side, side, 3) of each call; they hold
+    until `Workers.clear`.
     """
     root = os.path.abspath(folder)  # the process may have started in another folder
     files = [(os.path.join(root, image.path), (image.size, image.mtime_ns)) for image in images]
@@ -264,8 +270,9 @@ def read(
             if len(squares):
                 pixels.append(np.asarray(squares))
 
-    for start in range(0, len(files), TOGETHER):
-        call(files[start : start + TOGETHER])
+    together = max(len(files), TOGETHER) if workers.has_trays else TOGETHER
+    for start in range(0, len(files), together):
+        call(files[start : start + together])
     return outcomes, pixels
 
 

@@ -1,7 +1,7 @@
 """Plain values through a pipe: reading them runs nothing, whatever the other side has become.
 
-A message is the length of a JSON header, the header, and a body: the bytes that it speaks of. Pickle would let
-a process that parsed hostile data run code where its answer is read.
+A message is the length of a JSON header, the header, and a body: the bytes that it speaks of, unless they lie on a
+tray already. Pickle would let a process that parsed hostile data run code where its answer is read.
 """
 
 import builtins
@@ -9,14 +9,16 @@ import json
 import re
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from PIL import Image
 
 from congener import errors
 from congener.errors import CongenerError
+from congener.tray import Tray
 
 HEADER_LIMIT = 4 << 20
 """Bytes of a header at most."""
@@ -49,6 +51,28 @@ def read_frame(stream: IO[bytes]) -> bytes:
     return bytes(_exactly(stream, *_LENGTH.unpack(_exactly(stream, _LENGTH.size))))
 
 
+class Laid(NamedTuple):
+    """An array that lies on a tray, in a message: where it begins, its kind and shape."""
+
+    start: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return prod(self.shape) * int(self.dtype[2:])
+
+
+def lay(value: Any, tray: Tray) -> Any:
+    """Put a picture or an array on a tray now, and return what a message has in its place; itself without room."""
+    body = _Body()
+    match _to_tree(value, body):
+        case {"array": [_, str(dtype), shape]} if (start := tray.lay(*body.parts)) is not None:
+            return Laid(start, dtype, tuple(shape))
+    return value
+
+
 Message = list[bytes | memoryview]
 """A value, ready to be written: the parts, one after the other."""
 
@@ -74,7 +98,7 @@ def message(value: Any) -> Message:
     """Return None, numbers, strings, bytes, arrays of numbers, or lists, tuples and dicts of them, as a message.
 
     An RGB picture is sent as its array, (height, width, 3) uint8; a list of such, all of one size, as one array
-    (n, height, width, 3). Raises TypeError for anything else.
+    (n, height, width, 3), as does a list of what was laid on a tray so. Raises TypeError for anything else.
     """
     body = _Body()
     tree = _to_tree(value, body)
@@ -89,8 +113,8 @@ def write(stream: IO[bytes], message: Message) -> None:
     stream.flush()
 
 
-def read(stream: IO[bytes]) -> Any:
-    """Return the value of the next message.
+def read(stream: IO[bytes], tray: Tray | None = None) -> Any:
+    """Return the value of the next message; arrays that were laid on the tray lie there, all others in memory of ours.
 
     Raises EOFError at the end of the stream, WireError for what is no message.
     """
@@ -101,7 +125,7 @@ def read(stream: IO[bytes]) -> Any:
         tree, size = json.loads(_exactly(stream, length))
         if type(size) is not int or not 0 <= size <= BODY_LIMIT:
             raise WireError("a body of no possible size")
-        return _from_tree(tree, _exactly(stream, size))
+        return _from_tree(tree, _exactly(stream, size), tray)
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise WireError(str(error)) from None
 
@@ -126,6 +150,13 @@ def _to_tree(value: Any, body: _Body) -> Any:
             isinstance(each, Image.Image) and (each.mode, each.size) == ("RGB", size) for each in others
         ):
             tree = _to_array(value, (len(value), size[1], size[0], 3), body)
+        case Laid():
+            tree = {"laid": [value.start, value.dtype, value.shape]}
+        case list([Laid() as first, *others]) if all(
+            other == Laid(first.start + number * first.size, first.dtype, first.shape)
+            for number, other in enumerate(others, 1)
+        ):
+            tree = {"laid": [first.start, first.dtype, (len(value), *first.shape)]}
         case list():
             tree = [_to_tree(each, body) for each in value]
         case tuple():
@@ -154,21 +185,25 @@ def _to_tree_of_numpy(value: Any, body: _Body) -> Any:
     )
 
 
-def _from_tree(tree: Any, body: bytearray) -> Any:
+def _from_tree(tree: Any, body: bytearray, tray: Tray | None) -> Any:
     match tree:
         case list():
-            return [_from_tree(each, body) for each in tree]
+            value: Any = [_from_tree(each, body, tray) for each in tree]
         case {"bytes": [int(start), int(size)]}:
-            return bytes(_part(body, start, size))
+            value = bytes(_part(body, start, size))
         case {"array": [int(start), str(dtype), list(shape)]}:
-            return _array(body, start, dtype, shape)
+            value = _array(partial(_part, body), start, dtype, shape)
+        case {"laid": [int(start), str(dtype), list(shape)]} if tray:
+            value = _array(tray.part, start, dtype, shape)
         case {"tuple": list(values)}:
-            return tuple(_from_tree(each, body) for each in values)
+            value = tuple(_from_tree(each, body, tray) for each in values)
         case {"dict": list(pairs)}:
-            return {_from_tree(key, body): _from_tree(each, body) for key, each in pairs}
+            value = {_from_tree(key, body, tray): _from_tree(each, body, tray) for key, each in pairs}
         case dict():
             raise WireError("an unknown kind")
-    return tree
+        case _:
+            value = tree
+    return value
 
 
 def _part(body: bytearray, start: int, size: int) -> memoryview:
@@ -177,14 +212,14 @@ def _part(body: bytearray, start: int, size: int) -> memoryview:
     return memoryview(body)[start : start + size]
 
 
-def _array(body: bytearray, start: int, dtype: str, shape: list[Any]) -> Any:
-    """Return an array, writable, that shares the body's memory."""
+def _array(part: Callable[[int, int], memoryview], start: int, dtype: str, shape: list[Any]) -> Any:
+    """Return an array, writable, that shares the memory of which `part` gives a part by its start and size."""
     if not _NUMBERS.fullmatch(dtype) or not all(type(side) is int and side >= 0 for side in shape):
         raise WireError("an array of no possible kind")
     import numpy as np
 
     kind = np.dtype(dtype)
-    return np.frombuffer(_part(body, start, prod(shape) * kind.itemsize), kind).reshape(shape)
+    return np.frombuffer(part(start, prod(shape) * kind.itemsize), kind).reshape(shape)
 
 
 def told(error: Exception) -> tuple[str, tuple[Any, ...], str]:

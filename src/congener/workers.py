@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import LifoQueue
 from types import TracebackType
@@ -22,6 +22,7 @@ from congener import wire
 from congener.child import NOT_IMPORTED
 from congener.cores import cores, keep_on
 from congener.errors import CongenerError, ImageError
+from congener.tray import Tray
 
 SECONDS = 30.0
 """What one call may take: most pictures need milliseconds, 200 million pixels several seconds."""
@@ -37,7 +38,10 @@ PIPE = 256 << 10
 
 Answer = Callable[[Any], Any]
 
-_START = "import sys; sys.path[:] = sys.argv[2:]; from congener.child import serve; serve(float(sys.argv[1]))"
+_START = (
+    "import sys; sys.path[:] = sys.argv[3:]\n"
+    "from congener.child import serve; serve(float(sys.argv[1]), int(sys.argv[2]))"
+)
 _NONSENSE = "the decoder's process answered nonsense"
 _NO_START = "no process to decode pictures can be started by {}: {}"
 
@@ -53,9 +57,19 @@ class Workers:
     ...     workers.call(thumbnail, path)   # doctest: +SKIP
     """
 
-    def __init__(self, count: int | None = None, seconds: float = SECONDS) -> None:
-        """count: how many at most, as many as cores by default; seconds: what one call may take."""
-        self._workers = [_Worker(seconds) for _ in range(count or cores())]
+    def __init__(
+        self, count: int | None = None, seconds: float = SECONDS, *, on: Sequence[int] = (), tray: int = 0
+    ) -> None:
+        """count: how many at most, as many as cores by default; seconds: what one call may take.
+
+        on: numbers of cores, for the first process to be kept on, the second, ...; any for those beyond. tray: bytes
+        of memory that each shares with its paired thread, where the system can do that.
+        """
+        count = count or cores()
+        places = [*on, *[None] * count]
+        self._workers = [_Worker(seconds, core, tray) for core, _ in zip(places, range(count), strict=False)]
+        self.has_trays = all(worker.tray for worker in self._workers)
+        """Whether they share memory with paired threads."""
         self._own = threading.local()
         self._idle: LifoQueue[_Worker] = LifoQueue()  # the last that was used is the next: few are started
         for worker in reversed(self._workers):
@@ -70,38 +84,47 @@ class Workers:
         for worker in self._workers[:count]:
             worker.start()
 
-    def pair(self, on: Iterator[int]) -> None:
-        """Have this thread's calls run by a process of its own, and both on the next core, if there is one.
+    def pair(self) -> None:
+        """Have this thread's calls run by a process of its own, and keep it on that one's core, if it has one.
 
         One rests while the other works, on what it has left in the core's cache: 5 to 10 % of an update's time. For
-        threads that end when the work does, and not more of them than processes.
+        threads that end when the work does, and not more of them than processes. Arrays that were laid on the process's
+        tray hold until `clear`.
         """
         worker = self._own.worker = self._idle.get()
-        if (core := next(on, None)) is not None:
-            keep_on(core)
-            worker.keep_on(core)
+        if worker.core is not None:
+            keep_on(worker.core)
+
+    def clear(self) -> None:
+        """Have the tray of this thread's process used anew, if there is one: nobody needs the arrays that lie there."""
+        own: _Worker | None = getattr(self._own, "worker", None)
+        if own and own.tray:
+            own.tray.clear()
 
     def call(self, function: Callable[..., Any], *args: Any, answer: Answer | None = None) -> Any:
         """Return what the function, of a module that can be imported, returns in a process; wait for a free one.
 
         args: anything that can be pickled. What comes back must be plain: see `congener.wire.message`.
-        answer: where given, the function gets a keyword `ask`; what `ask` is called with is handed to `answer` here,
-        and the reply is what `ask` returns; both may happen twice. Safe to call from several threads. Errors come back
-        as they were raised where they are Congener's or Python's own, else as their nearest base. Raises WorkerError
-        when the process dies of the call or takes too long, CongenerError when none can be started.
+        answer: where given, the function gets two keywords, `ask` and `lay`. What `ask` is called with is handed to
+        `answer` here, and the reply is what `ask` returns; both may happen twice. `lay` takes a picture or an array
+        ahead of the answer and returns what to answer in its place; where there is a tray, the call may take as long
+        again from then on. Safe to call from several threads. Errors come back as they were raised where they are
+        Congener's or Python's own, else as their nearest base. Raises WorkerError when the process dies of the call or
+        takes too long, CongenerError when none can be started.
         """
+        own: _Worker | None = getattr(self._own, "worker", None)
+        tray = own.tray if own else None
         try:
-            request = pickle.dumps((function, args, answer is not None))
+            request = pickle.dumps((function, args, answer is not None, tray.used if tray else None))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise CongenerError(NOT_IMPORTED.format(error)) from None
         with self._starting:
             if self._watch is None:
                 self._watch = threading.Thread(target=self._end_overdue, name="congener-deadline", daemon=True)
                 self._watch.start()
-        own: _Worker | None = getattr(self._own, "worker", None)
         worker = own or self._idle.get()
         try:
-            return worker.run(request, answer)
+            return worker.run(request, answer, tray)
         finally:
             if not own:
                 self._idle.put(worker)
@@ -129,14 +152,16 @@ class Workers:
 
 
 class _Worker:
-    """One process at a time, and the pipes to it."""
+    """One process at a time, the pipes to it, and the tray that it shares."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, core: int | None, tray: int) -> None:
+        self.core = core
+        self.tray = Tray.create(tray)
         self._seconds = seconds
-        self._core: int | None = None
         self._lock = threading.Lock()  # of what follows, which the watch and `close` change from other threads
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline: float | None = None  # while it runs something
+        self._laid = 0  # on the tray, when it was looked at last
         self._overdue = self._ready = self._used = self._closed = False
 
     def start(self, within: float | None = None) -> None:
@@ -145,22 +170,15 @@ class _Worker:
             if self._closed:
                 raise WorkerError("stopped: the workers were closed")
             if self._process is None:
-                self._process = _open(self._seconds)
-                if self._core is not None:
-                    keep_on(self._core, self._process.pid)
+                self._process = _open(self._seconds, self.tray)
+                if self.core is not None:
+                    keep_on(self.core, self._process.pid)
                 self._overdue = self._ready = self._used = False
             if within is not None:
                 self._deadline = time.monotonic() + within
 
-    def keep_on(self, core: int) -> None:
-        """Have the process run on one core, and those that will replace it."""
-        with self._lock:
-            self._core = core
-            if self._process:
-                keep_on(core, self._process.pid)
-
-    def run(self, request: bytes, answer: Answer | None) -> Any:
-        """Have a request run. Raises what it raises, WorkerError when it is the process's end.
+    def run(self, request: bytes, answer: Answer | None, tray: Tray | None) -> Any:
+        """Have a request run; tray: where parts of its answer may lie. Raises what it raises, WorkerError at its end.
 
         A death is put down to the picture only in a fresh process: in a used one it may come from memory that an
         earlier picture damaged, or from a system that ran out of it. A second try in a fresh one tells. Pictures
@@ -168,22 +186,22 @@ class _Worker:
         """
         used = self._used
         try:
-            return self._attempt(request, answer)
+            return self._attempt(request, answer, tray)
         except WorkerError:
             if not used or self._overdue or self._closed:
                 raise
-        return self._attempt(request, answer)
+        return self._attempt(request, answer, tray)
 
-    def _attempt(self, request: bytes, answer: Answer | None) -> Any:
+    def _attempt(self, request: bytes, answer: Answer | None, tray: Tray | None) -> Any:
         self.start(START_SECONDS)
         kind = ""
         try:
             self._wait_until_ready()
             self._send(request)
-            kind, value = self._receive()
+            kind, value = self._receive(tray)
             while kind == "ask" and answer is not None:
                 self._send(pickle.dumps(answer(value)))
-                kind, value = self._receive()
+                kind, value = self._receive(tray)
             if kind == "raise":
                 raise wire.error_of(value)
             if kind != "return":
@@ -214,12 +232,12 @@ class _Worker:
         except OSError:
             raise WorkerError(self._cause(process)) from None
 
-    def _receive(self) -> tuple[str, Any]:
+    def _receive(self, tray: Tray | None = None) -> tuple[str, Any]:
         process = self._process
         assert process is not None
         assert process.stdout is not None
         try:
-            kind, value = wire.read(process.stdout)
+            kind, value = wire.read(process.stdout, tray)
         except (EOFError, OSError):
             raise WorkerError(self._cause(process)) from None
         except (ValueError, TypeError):
@@ -249,15 +267,22 @@ class _Worker:
                 self._end()
 
     def end_if_overdue(self) -> None:
-        """End a process that is past its deadline; whoever waits for it gets to know."""
+        """End a process that is past its deadline, and hasn't gone on; whoever waits for it gets to know."""
         with self._lock:
-            if self._process and self._deadline is not None and time.monotonic() > self._deadline:
+            if self._process is None or self._deadline is None:
+                return
+            now = time.monotonic()
+            if self._ready and self.tray and self.tray.laid != self._laid:
+                self._laid, self._deadline = self.tray.laid, now + self._seconds
+            if now > self._deadline:
                 self._overdue = True
                 self._process.kill()
 
     def close(self) -> None:
         """End the process for good."""
         with self._lock:
+            if self.tray and not self._closed:
+                self.tray.close()
             self._closed = True
             if self._deadline is None:
                 self._end()
@@ -277,17 +302,24 @@ class _Worker:
                 pipe.close()
 
 
-def _open(seconds: float) -> subprocess.Popen[bytes]:
+def _open(seconds: float, tray: Tray | None) -> subprocess.Popen[bytes]:
     """Start a process. Raises CongenerError where that can't be."""
+    shared = (tray.descriptor,) if tray else ()
     paths = [path for path in sys.path if isinstance(path, str)]
-    command = [sys.executable, "-c", _START, str(seconds + GRACE), *paths]
+    command = [sys.executable, "-c", _START, str(seconds + GRACE), str(*shared or (-1,)), *paths]
     # numpy's linear algebra isn't used there, and a decoder's threads needn't each keep memory of their own
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "4"}
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
     pipe = subprocess.PIPE
     try:
         process = subprocess.Popen(  # noqa: S603
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, creationflags=flags
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            creationflags=flags,
+            pass_fds=shared,
         )
     except (OSError, TypeError) as error:  # TypeError: no sys.executable where Python is embedded
         raise CongenerError(_NO_START.format(sys.executable, error)) from None

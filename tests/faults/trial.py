@@ -31,7 +31,7 @@ class ReadHere(Workers):
         pass
 
     def call(self, function: Callable[..., Any], *args: Any, answer: Callable[[Any], Any] | None = None) -> Any:
-        return function(*args, ask=answer) if answer else function(*args)
+        return function(*args, ask=answer, lay=lambda pixels: pixels) if answer else function(*args)
 
 
 def paint(pictures: dict[str, Colour], folder: Path) -> None:

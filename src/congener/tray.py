@@ -1,0 +1,72 @@
+"""A tray: memory that a worker's process shares with the one that started it, for the pixels of its answers.
+
+The system moves none of it. Through a pipe it copies each byte twice, the second time into memory that it has to
+provide first. And what is laid on the tray at once is still in the core's cache.
+"""
+
+import mmap
+import os
+import struct
+from typing import Self
+
+_COUNT = struct.Struct("<Q")  # at the beginning: how many things were ever laid here
+
+
+class Tray:
+    """Bytes that two processes see; what is laid there lies behind what was laid before, until it is cleared."""
+
+    def __init__(self, descriptor: int) -> None:
+        """descriptor: of the memory, as `create` made it."""
+        self.descriptor = descriptor
+        self._memory = memoryview(mmap.mmap(descriptor, 0))
+        self.used = _COUNT.size
+
+    @classmethod
+    def create(cls, size: int) -> Self | None:
+        """Return a new one for so many bytes; None where the system shares no memory without a name: all but Linux."""
+        if size <= 0 or not hasattr(os, "memfd_create"):
+            return None
+        import fcntl
+
+        try:
+            descriptor = os.memfd_create("congener", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        except OSError:  # the system may allow none
+            return None
+        os.ftruncate(descriptor, _COUNT.size + size)
+        # a process that hostile data has taken over may change pixels, but not take their memory from under us
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return cls(descriptor)
+
+    @property
+    def laid(self) -> int:
+        """How many things were laid here, ever."""
+        (count,) = _COUNT.unpack_from(self._memory)
+        return int(count)
+
+    def lay(self, *parts: bytes | memoryview) -> int | None:
+        """Put parts here, without a gap between them; return where the first begins, None without room for all."""
+        start = end = self.used
+        if start + sum(map(len, parts)) > len(self._memory):
+            return None
+        for part in parts:
+            end += len(part)
+            self._memory[end - len(part) : end] = part
+        self.used = end + -end % 8  # so that numbers of any kind may lie there
+        _COUNT.pack_into(self._memory, 0, self.laid + 1)
+        return start
+
+    def part(self, start: int, size: int) -> memoryview:
+        """Return what the other process laid there; it is kept until `clear`. Raises ValueError beyond the tray."""
+        end = start + size
+        if not _COUNT.size <= start <= end <= len(self._memory):
+            raise ValueError("a place beyond the tray")
+        self.used = max(self.used, end + -end % 8)
+        return self._memory[start:end]
+
+    def clear(self) -> None:
+        """Have the memory used anew."""
+        self.used = _COUNT.size
+
+    def close(self) -> None:
+        """Let no more processes share it; its bytes stay as long as somebody has some of them."""
+        os.close(self.descriptor)
