@@ -54,11 +54,15 @@ def test_nobody_can_make_it_smaller(tray: Tray) -> None:
 
 
 def test_a_system_may_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str, flags: int) -> int:
-        raise OSError(1, f"no {name} {flags}")
+    def refuse(*_: object) -> int:
+        raise OSError(1, "not here")
 
     assert Tray.create(0) is None
-    monkeypatch.setattr(os, "memfd_create", refuse)
-    assert Tray.create(64) is None
+    for name in ("os.ftruncate", "fcntl.fcntl", "os.memfd_create"):
+        handles = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch:
+            patch.setattr(name, refuse)
+            assert Tray.create(64) is None
+        assert len(os.listdir("/proc/self/fd")) == handles
     monkeypatch.delattr(os, "memfd_create")
     assert Tray.create(64) is None

@@ -279,7 +279,8 @@ def test_without_trays_all_comes_through_pipes(monkeypatch: pytest.MonkeyPatch, 
 
 
 @needs_trays
-def test_who_lays_goes_on_and_has_time_anew() -> None:
+def test_who_lays_goes_on_and_has_time_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("congener.workers.GRACE", 0.2)  # it doesn't end itself either
     with Workers(1, seconds=1, tray=8000) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
 
         def lay(count: int, seconds: float, last: float) -> Any:
@@ -291,6 +292,16 @@ def test_who_lays_goes_on_and_has_time_anew() -> None:
             lay(2, 0.3, 30)
         assert time.monotonic() - started < 10
         assert lay(1, 0, 0).shape == (1, 100)
+
+
+@needs_trays
+def test_nobody_goes_on_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("congener.workers.MOST", 3)
+    with Workers(1, seconds=0.5, tray=800_000) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
+        started = time.monotonic()
+        with pytest.raises(WorkerError, match=r"^took longer than 0\.5 s to decode$"):
+            pool.submit(workers.call, troublesome.layers, 1000, 0.1, answer=yes).result()
+        assert time.monotonic() - started < 10
 
 
 @needs_proc

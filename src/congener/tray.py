@@ -28,14 +28,17 @@ class Tray:
             return None
         import fcntl
 
+        descriptor = -1
         try:
             descriptor = os.memfd_create("congener", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(descriptor, _COUNT.size + size)
+            # a process that hostile data has taken over may change pixels, but not take their memory from under us
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            return cls(descriptor)
         except OSError:  # the system may allow none
+            if descriptor >= 0:
+                os.close(descriptor)
             return None
-        os.ftruncate(descriptor, _COUNT.size + size)
-        # a process that hostile data has taken over may change pixels, but not take their memory from under us
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        return cls(descriptor)
 
     @property
     def laid(self) -> int:

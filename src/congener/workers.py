@@ -30,6 +30,9 @@ SECONDS = 30.0
 START_SECONDS = 60.0
 """What a process may take to start: mostly loading numpy from a disk that may be slow."""
 
+MOST = 100
+"""How many times that a call may take which goes on laying something on its tray."""
+
 GRACE = 5.0
 """Seconds after which a process ends itself where nobody has ended it."""
 
@@ -161,6 +164,7 @@ class _Worker:
         self._lock = threading.Lock()  # of what follows, which the watch and `close` change from other threads
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline: float | None = None  # while it runs something
+        self._last = 0.0  # what that may become by going on
         self._laid = 0  # on the tray, when it was looked at last
         self._overdue = self._ready = self._used = self._closed = False
 
@@ -221,7 +225,8 @@ class _Worker:
                 raise CongenerError(_NO_START.format(sys.executable, error)) from None
             self._ready = True
         with self._lock:
-            self._deadline = time.monotonic() + self._seconds
+            now = time.monotonic()
+            self._deadline, self._last = now + self._seconds, now + MOST * self._seconds
 
     def _send(self, data: bytes) -> None:
         process = self._process
@@ -273,7 +278,7 @@ class _Worker:
                 return
             now = time.monotonic()
             if self._ready and self.tray and self.tray.laid != self._laid:
-                self._laid, self._deadline = self.tray.laid, now + self._seconds
+                self._laid, self._deadline = self.tray.laid, min(now + self._seconds, self._last)
             if now > self._deadline:
                 self._overdue = True
                 self._process.kill()
