@@ -35,9 +35,9 @@ class Changes:
                 if kind is None:
                     sync(self._file)
 
-    def append(self, feature: NDArray[np.float32]) -> tuple[int, int]:
+    def append(self, feature: NDArray[np.floating]) -> tuple[int, int]:
         """Append a pooled feature (d,); return its slot and checksum."""
-        row = feature.astype(DTYPE).tobytes()
+        row = feature.astype(DTYPE, copy=False).tobytes()
         if self._file is None:
             self._file = self._opened(len(row))
         slot = self._file.tell() // len(row)

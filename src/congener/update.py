@@ -8,7 +8,7 @@ another. This thread alone writes, in the order of the paths, and commits about 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.cores import core_numbers, cores
+from congener.disk import DTYPE
 from congener.encoders import Encoder
 from congener.errors import EncoderError, GalleryError
 from congener.files import Exclusion, FoundImage, find_images
@@ -95,8 +96,8 @@ class Reading:
 
     image: FoundImage
     content: bytes = b""
-    feature: NDArray[np.float32] | None = None
-    """(d,), or None where the same content is in the gallery already."""
+    feature: NDArray[np.float16] | None = None
+    """(d,), as it is kept, or None where the same content is in the gallery already."""
     problem: str | None = None
     unreadable: bool = False
     """Whether that is for want of access: what the file holds is unknown."""
@@ -209,15 +210,16 @@ def read_turn(
     workers.clear()  # the pixels of the turn before
     readable = [image for image in images if not image.problem]
     outcomes, pixels = read(folder, readable, encoder, slots, workers)
-    features: Iterator[NDArray[np.float32]] = iter(encode(encoder, pixels) if pixels else ())
+    features = (encode(encoder, pixels) if pixels else np.empty((0, 0), np.float32)).astype(DTYPE)
     pixels.clear()  # before what lasts takes its place between them: 100 MB in a run of 20,000
-    read_ones = iter(outcomes)
+    finite: NDArray[np.bool_] = np.isfinite(features).all(axis=1)
+    read_ones, encoded = iter(outcomes), zip(features, finite, strict=True)
     readings: list[Reading] = []
     for image in images:
         unread = (b"", False, image.problem, image.unreadable)
         content, is_decoded, problem, unreadable = unread if image.problem else next(read_ones)
-        feature = next(features) if is_decoded else None
-        if feature is None or np.isfinite(feature.astype(np.float16)).all():
+        feature, is_finite = next(encoded) if is_decoded else (None, True)
+        if is_finite:
             readings.append(Reading(image, content, feature, problem, unreadable))
         else:
             readings.append(Reading(image, problem="the encoder gave no finite feature"))
