@@ -201,6 +201,7 @@ def measure(folder: Path, name: str, options: argparse.Namespace) -> None:
     """Measure a folder in rounds, print and draw; name: what to call it."""
     load, rounds = os.getloadavg()[0], 2 if options.quick else options.rounds
     encoder = load_encoder(precision=options.precision)
+    encoder.load()
     encoder.encode(np.zeros((1, encoder.input_side, encoder.input_side, 3), np.uint8))
     rates, taken = [], []
     for _ in range(rounds):  # in turn, so that a change of the machine's speed meets both

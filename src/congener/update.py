@@ -212,7 +212,7 @@ def read_turn(
     outcomes, pixels = read(folder, readable, encoder, slots, workers)
     features = (encode(encoder, pixels) if pixels else np.empty((0, 0), np.float32)).astype(DTYPE)
     pixels.clear()  # before what lasts takes its place between them: 100 MB in a run of 20,000
-    finite: NDArray[np.bool_] = np.isfinite(features).all(axis=1)
+    finite = np.logical_and.reduce(np.isfinite(features), axis=1)
     read_ones, encoded = iter(outcomes), zip(features, finite, strict=True)
     readings: list[Reading] = []
     for image in images:
