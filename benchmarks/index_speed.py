@@ -1,12 +1,13 @@
 """How fast a folder is indexed, end to end, and where the time goes.
 
-    python benchmarks/index_speed.py [FOLDER] [--precision int8] [--rounds 5] [--quick] [--json]
+    python benchmarks/index_speed.py [FOLDER] [--precision int8] [--rounds 9] [--quick] [--json]
     python benchmarks/index_speed.py --many 100000 [--precision int8] [--json]
 
-Each round indexes FOLDER (animals100 by default) into a fresh gallery with all cores, then takes a sample of
-it through each step on one thread. The limit is what the steps would give if every core were busy with them
-all the time: cores / sum of the seconds that each step takes for an image. The last step, the fit, is taken once
-a run, of all images: its seconds are shared among them; the limit is told without it, too. Draws index_speed.png.
+Each round indexes FOLDER (animals100 by default) into a fresh gallery with all cores; before and after, it takes one
+half and the other of a sample of it through each step on one thread. The limit is what the steps would give if every
+core were busy with them all the time: cores / sum of the seconds that each step takes for an image. The last step,
+the fit, is taken once a run, of all images: its seconds are shared among them; the limit is told without it, too.
+Draws index_speed.png.
 
 --many indexes that many small pictures, and a tenth of them, each in a process of its own, and tells the
 memory that it took: it should hardly grow.
@@ -36,7 +37,7 @@ from congener.encoders import DEFAULT, Encoder
 from congener.files import find_images
 from congener.store import Row, Store
 
-STEPS = ("read", "decode", "resize", "encode", "store", "fit")
+STEPS = ("find", "read", "decode", "resize", "encode", "store", "fit")
 SAMPLE = 1000
 QUICK = 200  # images of a quick look
 PICTURES, SIDE = 300, 64  # of --many: different ones, and their width and height
@@ -66,11 +67,13 @@ def fit_here(folder: Path, store: Path) -> float:
         return float(np.median([gallery.update(refit=True).seconds - rest for _ in range(3)]))
 
 
-def steps(folder: Path, encoder: Encoder) -> dict[str, float]:
-    """Return the seconds that each step but the fit takes for an image, on one thread."""
+def steps(folder: Path, encoder: Encoder, part: slice = slice(None)) -> dict[str, float]:
+    """Return the seconds that each step but the fit takes for an image, on one thread; part: of the sample."""
+    began = time.perf_counter()
     found = [image for image in find_images(folder) if not image.problem]
-    some = found[:: max(1, len(found) // SAMPLE)]
-    seconds = dict.fromkeys(STEPS[:-1], 0.0)
+    finding = (time.perf_counter() - began) / len(found)
+    some = found[:: max(1, len(found) // SAMPLE)][part]
+    seconds = dict.fromkeys(STEPS[1:-1], 0.0)
     squares: list[NDArray[np.uint8]] = []
     features: list[NDArray[np.float32]] = []
     contents: list[bytes] = []
@@ -103,7 +106,7 @@ def steps(folder: Path, encoder: Encoder) -> dict[str, float]:
                 changes.put(Row(0, image.path, image.size, image.mtime_ns, content, *place_of))
         timed("store", now)
         store.close()
-    return {step: value / len(some) for step, value in seconds.items()}
+    return {"find": finding} | {step: value / len(some) for step, value in seconds.items()}
 
 
 def write_pictures(folder: Path, start: int, stop: int) -> None:
@@ -172,14 +175,14 @@ def draw(result: dict[str, Any], path: Path) -> None:
     above, below = figure.subplots(2, 1, height_ratios=(1, 2.4))
     left = 0.0
     total = sum(result["milliseconds_per_image"].values())
-    colours = ("#8fb8de", "#3b6ea5", "#c98a1b", "#1f6f5c", "#7a5a9e", "#a03020")
+    colours = ("#9aa5ad", "#8fb8de", "#3b6ea5", "#c98a1b", "#1f6f5c", "#7a5a9e", "#a03020")
     for (name, value), colour in zip(result["milliseconds_per_image"].items(), colours, strict=True):
         above.barh([0], [value], left=left, color=colour, label=f"{name} {value:.2f} ms")
         if value > total / 20:
             above.text(left + value / 2, 0, f"{value / total:.0%}", ha="center", va="center", color="white")
         left += value
     above.set(yticks=[], xlim=(0, total), xlabel="milliseconds an image, on one thread")
-    above.legend(ncols=6, fontsize=9, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+    above.legend(ncols=7, fontsize=9, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
     rates, limits = result["rounds_images_per_second"], result["rounds_limit"]
     at = np.arange(1, len(rates) + 1)
     below.bar(at, rates, 0.6, color="#1f6f5c", label="end to end")
@@ -205,9 +208,11 @@ def measure(folder: Path, name: str, options: argparse.Namespace) -> None:
     encoder.encode(np.zeros((1, encoder.input_side, encoder.input_side, 3), np.uint8))
     rates, taken = [], []
     for _ in range(rounds):  # in turn, so that a change of the machine's speed meets both
+        before = steps(folder, encoder, slice(0, None, 2))
         rate, fit = end_to_end(folder, encoder)
+        after = steps(folder, encoder, slice(1, None, 2))
         rates.append(rate)
-        taken.append(steps(folder, encoder) | {"fit": fit})
+        taken.append({name: (before[name] + after[name]) / 2 for name in before} | {"fit": fit})
     step = {name: float(np.median([each[name] for each in taken])) for name in STEPS}
     total, info = sum(step.values()), machine()
     limits = [info["cores"] / sum(each.values()) for each in taken]
@@ -263,7 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--precision", help="of the network: int8 (default) or float32")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
         "--quick", action="store_true", help=f"2 rounds of {QUICK} images at most, about a minute; nothing is kept"
     )
