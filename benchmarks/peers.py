@@ -294,7 +294,7 @@ def as_lines(result: dict[str, Any]) -> list[str]:
         f"{result['folder']}, {result['rounds']} rounds; imports and the making of the network are not counted; "
         f"the machine's load before: {result['load_before']:.1f}",
         f"{'congener':16} {ours['median']:7.1f} images/s ({ours['min']:.1f} to {ours['max']:.1f}), "
-        f"{result['ratio_to_limit']:.0%} of the {result['limit_images_per_second']['median']:.1f} its steps allow; "
+        f"{result['ratio_to_limit']:.0%} of the {result['limit_images_per_second']['median']:.1f} its steps but the fit allow; "
         f"{result['encoder']}; {result['images']} photos",
     ]
     for name, peer in result["peers"].items():
@@ -359,7 +359,7 @@ def draw(result: dict[str, Any]) -> None:
         bars[f"{name}\n{peer['what'].split(',')[0]}"] = bar(peer["images_per_second"])
     info = result["machine"]
     title = f"A folder of photos, from files to embeddings; {info['cpu']}, {info['cores']} cores"
-    lines = {"what congener's steps allow": result["limit_images_per_second"]["median"]}
+    lines = {"what congener's steps but the fit allow": result["limit_images_per_second"]["median"]}
     if "vgg16" in result["peers"]:
         lines["40 × VGG-16"] = 40 * result["peers"]["vgg16"]["images_per_second"]["median"]
     draw_bars(RESULTS / "peers.png", title, f"images/s: median, min and max of {result['rounds']} rounds", bars, lines)
