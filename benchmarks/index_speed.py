@@ -171,7 +171,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     """Draw the steps as one bar, and each round's images/s against its limit."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    figure = Figure(figsize=(9, 5.8), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(1, 2.4))
     left = 0.0
     total = sum(result["milliseconds_per_image"].values())
@@ -182,13 +182,15 @@ def draw(result: dict[str, Any], path: Path) -> None:
             above.text(left + value / 2, 0, f"{value / total:.0%}", ha="center", va="center", color="white")
         left += value
     above.set(yticks=[], xlim=(0, total), xlabel="milliseconds an image, on one thread")
-    above.legend(ncols=7, fontsize=9, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+    above.legend(ncols=4, fontsize=9, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
     rates, limits = result["rounds_images_per_second"], result["rounds_limit"]
     at = np.arange(1, len(rates) + 1)
-    below.bar(at, rates, 0.6, color="#1f6f5c", label="end to end")
+    below.bar(at, rates, 0.8, color="#1f6f5c", label="end to end")
     below.hlines(limits, at - 0.4, at + 0.4, color="#a03020", lw=2, label="limit: cores / sum of the steps")
     for place, rate, limit in zip(at.tolist(), rates, limits, strict=True):
-        below.text(place, rate / 2, f"{rate:.0f}\n{rate / limit:.0%}", ha="center", va="center", color="white")
+        below.text(
+            place, rate / 2, f"{rate:.0f}\n{rate / limit:.0%}", ha="center", va="center", color="white", fontsize=8
+        )
     below.set(xticks=at, xlabel="round", ylabel="images/s", ylim=(0, 1.2 * max(*rates, *limits)))
     below.legend(ncols=2, fontsize=9, frameon=False, loc="upper left")
     for axes in (above, below):
@@ -286,7 +288,8 @@ def main() -> None:
     else:
         folder = options.folder or photos() / "animals100" / "gallery"
         with tempfile.TemporaryDirectory() as place:
-            measure(sample(folder, QUICK, Path(place)) if options.quick else folder, folder.name, options)
+            name = "/".join(folder.resolve().parts[-2:])
+            measure(sample(folder, QUICK, Path(place)) if options.quick else folder, name, options)
 
 
 if __name__ == "__main__":

@@ -294,8 +294,8 @@ def as_lines(result: dict[str, Any]) -> list[str]:
         f"{result['folder']}, {result['rounds']} rounds; imports and the making of the network are not counted; "
         f"the machine's load before: {result['load_before']:.1f}",
         f"{'congener':16} {ours['median']:7.1f} images/s ({ours['min']:.1f} to {ours['max']:.1f}), "
-        f"{result['ratio_to_limit']:.0%} of the {result['limit_images_per_second']['median']:.1f} its steps but the fit allow; "
-        f"{result['encoder']}; {result['images']} photos",
+        f"{result['ratio_to_limit']:.0%} of the {result['limit_images_per_second']['median']:.1f} its steps but the "
+        f"fit allow; {result['encoder']}; {result['images']} photos",
     ]
     for name, peer in result["peers"].items():
         rate = peer["images_per_second"]
