@@ -1,5 +1,6 @@
 """What the benchmarks share: the machine in words, photos and made embeddings, medians, and where results go."""
 
+import hashlib
 import json
 import os
 import platform
@@ -10,10 +11,13 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from congener import Gallery
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -60,6 +64,30 @@ def made(count: int, dimension: int, seed: int) -> NDArray[np.float32]:
         out[start : start + len(block)] = block
         start += len(block)
     return out
+
+
+def made_gallery(count: int, place: Path) -> "Gallery":
+    """Return a gallery of the default encoder's, of `count` made features, over an empty folder."""
+    from congener import Gallery, load_encoder
+    from congener.store import Row, Store
+
+    folder = place / "images"
+    folder.mkdir()
+    encoder = load_encoder()
+    store = Store.create(place / "store", encoder.identity.as_dict())
+    number = 0
+    with store.writing():
+        for block in blocks(count, encoder.identity.dimension, 1, 5_000):
+            with store.transaction() as changes:
+                for feature in np.abs(block):  # as after a rectifier
+                    path = f"{number // 1000:03}/{number:06}.jpg"
+                    content = hashlib.sha256(path.encode()).digest()
+                    changes.put(Row(0, path, 1, 1, content, *changes.append(feature)))
+                    number += 1
+    store.close()
+    gallery = Gallery(folder, store=place / "store", encoder=encoder)
+    gallery.update(index="exact")  # the folder is empty: all are gone, and so all stay
+    return gallery
 
 
 def peak_bytes() -> int:

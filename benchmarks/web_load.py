@@ -9,7 +9,6 @@ from one thread and from as many as cores: the limit of what a server can give. 
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import random
@@ -28,38 +27,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from common import blocks, machine, report, spread
-from congener import Gallery, load_encoder
+from common import machine, made_gallery, report, spread
+from congener import Gallery
 from congener.cores import cores
-from congener.store import Row, Store
 
 CLIENTS, UPLOADERS = 16, 2
 IMAGES, QUICK_IMAGES = 100_000, 10_000
 ROUNDS, SECONDS = 5, 8.0
 QUICK_ROUNDS, QUICK_SECONDS = 2, 3.0
 PIXELS = (4000, 3000)
-_BLOCK = 5_000
-
-
-def make_gallery(count: int, place: Path) -> Gallery:
-    """Return a gallery of made features over an empty folder."""
-    folder = place / "images"
-    folder.mkdir()
-    encoder = load_encoder("lite0")
-    store = Store.create(place / "store", encoder.identity.as_dict())
-    number = 0
-    with store.writing():
-        for block in blocks(count, encoder.identity.dimension, 1, _BLOCK):
-            with store.transaction() as changes:
-                for feature in np.abs(block):  # as after a rectifier
-                    path = f"{number // 1000:03}/{number:06}.jpg"
-                    content = hashlib.sha256(path.encode()).digest()
-                    changes.put(Row(0, path, 1, 1, content, *changes.append(feature)))
-                    number += 1
-    store.close()
-    gallery = Gallery(folder, store=place / "store", encoder=encoder)
-    gallery.update(index="exact")  # the folder is empty: all are gone, and so all stay
-    return gallery
 
 
 def photo() -> bytes:
@@ -181,7 +157,7 @@ def serve(gallery: Gallery) -> tuple[subprocess.Popen[str], int]:
 def measure(images: int, rounds: int, seconds: float) -> dict[str, Any]:
     """Return all figures: medians over rounds in which both loads take turns."""
     with tempfile.TemporaryDirectory() as place:
-        gallery = make_gallery(images, Path(place))
+        gallery = made_gallery(images, Path(place))
         limit = in_process(gallery, seconds)
         server, port = serve(gallery)
         try:
