@@ -18,6 +18,7 @@ from congener.encoders import Features
 from congener.errors import CongenerError, EncoderError, GalleryError
 from congener.preprocessing import Preprocessing
 from congener.store import Store
+from congener.tray import Tray
 from congener.update import UpdateReport, update_store
 
 from .conftest import MeanColour, write
@@ -221,7 +222,8 @@ def test_pixels_are_the_same_on_a_tray_and_through_a_pipe(
     store: Store, colours: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     """Also where a tray has room for one picture of 8 × 8 only, and a turn for four."""
-    monkeypatch.setattr("congener.update.TRAY", room)
+    create = Tray.create
+    monkeypatch.setattr("congener.workers.Tray.create", lambda _: create(room))
     for number in range(20):
         write(colours / f"{number}.png", (255, 0, 255) if number % 2 else (0, 0, 255))
         Image.new("RGB", (9, 9), (0, number, 0)).save(colours / f"green {number}.png")

@@ -235,7 +235,7 @@ def test_what_a_pair_lays_is_there_until_it_clears() -> None:
         assert workers.has_trays
 
         def lay(count: int) -> Any:
-            return pool.submit(workers.call, troublesome.layers, count, 0, answer=yes).result()[1]
+            return pool.submit(workers.call, troublesome.layers, count, 0, answer=yes).result()
 
         first, second = lay(3), lay(1)
         assert first.shape == (3, 100)
@@ -258,14 +258,15 @@ def test_what_a_pair_lays_is_there_until_it_clears() -> None:
 
 
 @needs_trays
-def test_only_a_pair_is_lent_a_tray() -> None:
-    with Workers(1, tray=800) as workers:
-        first = workers.call(troublesome.layers, 1, 0, answer=yes)[1][0]
-        workers.clear()
-        workers.call(troublesome.layers, 1, 0, answer=yes)
-        assert first.flags.owndata or first.base is not None
-        assert workers._workers[0].tray is not None
-        assert workers._workers[0].tray.laid == 0
+def test_what_lies_there_is_never_overwritten_for_others() -> None:
+    with Workers(1, tray=2 * 800) as workers:
+        first, second, third = (workers.call(troublesome.layers, 1, 0, answer=yes)[0] for _ in range(3))
+        workers.clear()  # of no pair, no effect
+        first[:], second[:] = 1, 2
+        assert workers.call(troublesome.layers, 2, 0, answer=yes)[1].tolist() == [1] * 100
+        assert (first == 1).all()
+        assert (second == 2).all()
+        assert (third == 0).all()
 
 
 @pytest.mark.parametrize("tray", [0, 800])
@@ -273,7 +274,7 @@ def test_without_trays_all_comes_through_pipes(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delattr(os, "memfd_create", raising=False)
     with Workers(1, tray=tray) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
         assert not workers.has_trays
-        _, laid = pool.submit(workers.call, troublesome.layers, 2, 0, answer=yes).result()
+        laid = pool.submit(workers.call, troublesome.layers, 2, 0, answer=yes).result()
         assert [(array == number).all() for number, array in enumerate(laid)] == [True, True]
         pool.submit(workers.clear).result()
 
@@ -284,7 +285,7 @@ def test_who_lays_goes_on_and_has_time_anew(monkeypatch: pytest.MonkeyPatch) -> 
     with Workers(1, seconds=1, tray=8000) as workers, ThreadPoolExecutor(1, initializer=workers.pair) as pool:
 
         def lay(count: int, seconds: float, last: float) -> Any:
-            return pool.submit(workers.call, troublesome.layers, count, seconds, last, answer=yes).result()[1]
+            return pool.submit(workers.call, troublesome.layers, count, seconds, last, answer=yes).result()
 
         assert lay(4, 0.5, 0).shape == (4, 100)
         started = time.monotonic()

@@ -100,16 +100,14 @@ def conversation(count: int, *, ask: Callable[[Any], Any], lay: object) -> list[
     return [ask(number) for number in range(count)]
 
 
-def layers(
-    count: int, seconds: float, last: float = 0, *, ask: Callable[[Any], Any], lay: Callable[[Any], Any]
-) -> list[Any]:
+def layers(count: int, seconds: float, last: float = 0, *, ask: object, lay: Callable[[Any], Any]) -> list[Any]:
     """Lay so many arrays (100) of their number, one each so many seconds; last: seconds of the answer after them."""
     laid = []
     for number in range(count):
         time.sleep(seconds)
         laid.append(lay(np.full(100, number)))
     time.sleep(last)
-    return [ask(laid is not None), laid]
+    return laid
 
 
 class Bad(Preprocessing):

@@ -28,14 +28,14 @@ def serve(seconds: float, shared: int) -> None:
     os.dup2(nowhere, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started this one ends it
     _limit_memory()
-    tray = Tray(shared) if shared >= 0 else None
+    caller = Caller(requests, replies, seconds, Tray(shared) if shared >= 0 else None)
     _load()
     wire.write(replies, wire.message(("ready", None)))
     with suppress(_Gone, EOFError, BrokenPipeError):
         while True:
             request = wire.read_frame(requests)
             _set_alarm(seconds)
-            wire.write(replies, _outcome(request, Caller(requests, replies, seconds, tray)))
+            wire.write(replies, _outcome(request, caller))
             _set_alarm(0)
     os._exit(0)
 
@@ -49,8 +49,7 @@ class Caller:
 
     def __init__(self, requests: IO[bytes], replies: IO[bytes], seconds: float, tray: Tray | None) -> None:
         self._requests, self._replies = requests, replies
-        self._seconds = seconds
-        self.tray = tray
+        self._seconds, self._tray = seconds, tray
 
     def ask(self, value: Any) -> Any:
         """Return what the other side replies to a plain value."""
@@ -68,7 +67,7 @@ class Caller:
         What comes next may take as long again.
         """
         _set_alarm(self._seconds)
-        return wire.lay(value, self.tray) if self.tray else value
+        return wire.lay(value, self._tray) if self._tray else value
 
 
 def _outcome(request: bytes, caller: Caller) -> wire.Message:
@@ -81,13 +80,9 @@ def _outcome(request: bytes, caller: Caller) -> wire.Message:
 
 def _run(request: bytes, caller: Caller) -> Any:
     try:
-        function, args, asks, used = pickle.loads(request)  # noqa: S301  # from the process that started this one
+        function, args, asks = pickle.loads(request)  # noqa: S301  # from the process that started this one
     except Exception as error:
         raise CongenerError(NOT_IMPORTED.format(error)) from None
-    if used is None:
-        caller.tray = None
-    elif caller.tray:
-        caller.tray.used = used
     return function(*args, ask=caller.ask, lay=caller.lay) if asks else function(*args)
 
 

@@ -9,7 +9,7 @@ import os
 import struct
 from typing import Self
 
-_COUNT = struct.Struct("<Q")  # at the beginning: how many things were ever laid here
+_STATE = struct.Struct("<QQ")  # at the beginning: where the next thing goes, how many were ever laid
 
 
 class Tray:
@@ -19,7 +19,6 @@ class Tray:
         """descriptor: of the memory, as `create` made it."""
         self.descriptor = descriptor
         self._memory = memoryview(mmap.mmap(descriptor, 0))
-        self.used = _COUNT.size
 
     @classmethod
     def create(cls, size: int) -> Self | None:
@@ -31,10 +30,12 @@ class Tray:
         descriptor = -1
         try:
             descriptor = os.memfd_create("congener", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            os.ftruncate(descriptor, _COUNT.size + size)
+            os.ftruncate(descriptor, _STATE.size + size)
             # a process that hostile data has taken over may change pixels, but not take their memory from under us
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-            return cls(descriptor)
+            tray = cls(descriptor)
+            tray.clear()
+            return tray
         except OSError:  # the system may allow none
             if descriptor >= 0:
                 os.close(descriptor)
@@ -43,32 +44,31 @@ class Tray:
     @property
     def laid(self) -> int:
         """How many things were laid here, ever."""
-        (count,) = _COUNT.unpack_from(self._memory)
+        _, count = _STATE.unpack_from(self._memory)
         return int(count)
 
     def lay(self, *parts: bytes | memoryview) -> int | None:
         """Put parts here, without a gap between them; return where the first begins, None without room for all."""
-        start = end = self.used
+        start, count = _STATE.unpack_from(self._memory)
+        end = start
         if start + sum(map(len, parts)) > len(self._memory):
             return None
         for part in parts:
             end += len(part)
             self._memory[end - len(part) : end] = part
-        self.used = end + -end % 8  # so that numbers of any kind may lie there
-        _COUNT.pack_into(self._memory, 0, self.laid + 1)
-        return start
+        # aligned, so that numbers of any kind may lie there
+        _STATE.pack_into(self._memory, 0, end + -end % 8, count + 1)
+        return int(start)
 
     def part(self, start: int, size: int) -> memoryview:
-        """Return what the other process laid there; it is kept until `clear`. Raises ValueError beyond the tray."""
-        end = start + size
-        if not _COUNT.size <= start <= end <= len(self._memory):
+        """Return what the other process laid there. Raises ValueError beyond the tray."""
+        if not _STATE.size <= start <= start + size <= len(self._memory):
             raise ValueError("a place beyond the tray")
-        self.used = max(self.used, end + -end % 8)
-        return self._memory[start:end]
+        return self._memory[start : start + size]
 
     def clear(self) -> None:
         """Have the memory used anew."""
-        self.used = _COUNT.size
+        _STATE.pack_into(self._memory, 0, _STATE.size, self.laid)
 
     def close(self) -> None:
         """Let no more processes share it; its bytes stay as long as somebody has some of them."""

@@ -37,13 +37,10 @@ DECODE_SECONDS = SECONDS
 """What one picture may take to be read and decoded."""
 
 TOGETHER = 4
-"""Files that a process reads in one call, where it shares no memory: a call takes .5 ms beyond what they take."""
+"""Files that a process reads in one call where it shares no memory: that can't tell then that it goes on."""
 
 TURN, TURN_SECONDS = 32, 0.15
 """Files that are decoded, then encoded, in one turn, and seconds it may take: who begins finds no cache of its own."""
-
-TRAY = 256 << 20
-"""Bytes of a turn's pixels, at most, that a process lays where its thread sees them; a pipe takes what is beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +157,7 @@ def read_all(
     own = core_numbers() if encoder.single_threaded else []
     pairs = len(own) or cores() + 1  # without a core of its own, one has it while another hands over
     most = max(TURN, encoder.batch)
-    tray = min(TRAY, most * (3 * encoder.input_side**2 + 8))
+    tray = most * (3 * encoder.input_side**2 + 8)
     with Workers(cores() + 1, DECODE_SECONDS, on=own, tray=tray) as workers:
         workers.start(min(cores(), -(-readable // TOGETHER)))
         with (

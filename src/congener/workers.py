@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain, islice, repeat
 from queue import LifoQueue
 from types import TracebackType
 from typing import Any, Self
@@ -66,13 +67,12 @@ class Workers:
         """count: how many at most, as many as cores by default; seconds: what one call may take.
 
         on: numbers of cores, for the first process to be kept on, the second, ...; any for those beyond. tray: bytes
-        of memory that each shares with its paired thread, where the system can do that.
+        of memory that each shares with this process, where the system can do that.
         """
-        count = count or cores()
-        places = [*on, *[None] * count]
-        self._workers = [_Worker(seconds, core, tray) for core, _ in zip(places, range(count), strict=False)]
+        places = islice(chain(on, repeat(None)), count or cores())
+        self._workers = [_Worker(seconds, core, tray) for core in places]
         self.has_trays = all(worker.tray for worker in self._workers)
-        """Whether they share memory with paired threads."""
+        """Whether they share memory with this process."""
         self._own = threading.local()
         self._idle: LifoQueue[_Worker] = LifoQueue()  # the last that was used is the next: few are started
         for worker in reversed(self._workers):
@@ -115,19 +115,18 @@ class Workers:
         Congener's or Python's own, else as their nearest base. Raises WorkerError when the process dies of the call or
         takes too long, CongenerError when none can be started.
         """
-        own: _Worker | None = getattr(self._own, "worker", None)
-        tray = own.tray if own else None
         try:
-            request = pickle.dumps((function, args, answer is not None, tray.used if tray else None))
+            request = pickle.dumps((function, args, answer is not None))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise CongenerError(NOT_IMPORTED.format(error)) from None
         with self._starting:
             if self._watch is None:
                 self._watch = threading.Thread(target=self._end_overdue, name="congener-deadline", daemon=True)
                 self._watch.start()
+        own: _Worker | None = getattr(self._own, "worker", None)
         worker = own or self._idle.get()
         try:
-            return worker.run(request, answer, tray)
+            return worker.run(request, answer)
         finally:
             if not own:
                 self._idle.put(worker)
@@ -181,8 +180,8 @@ class _Worker:
             if within is not None:
                 self._deadline = time.monotonic() + within
 
-    def run(self, request: bytes, answer: Answer | None, tray: Tray | None) -> Any:
-        """Have a request run; tray: where parts of its answer may lie. Raises what it raises, WorkerError at its end.
+    def run(self, request: bytes, answer: Answer | None) -> Any:
+        """Have a request run. Raises what it raises, WorkerError when it is the process's end.
 
         A death is put down to the picture only in a fresh process: in a used one it may come from memory that an
         earlier picture damaged, or from a system that ran out of it. A second try in a fresh one tells. Pictures
@@ -190,22 +189,22 @@ class _Worker:
         """
         used = self._used
         try:
-            return self._attempt(request, answer, tray)
+            return self._attempt(request, answer)
         except WorkerError:
             if not used or self._overdue or self._closed:
                 raise
-        return self._attempt(request, answer, tray)
+        return self._attempt(request, answer)
 
-    def _attempt(self, request: bytes, answer: Answer | None, tray: Tray | None) -> Any:
+    def _attempt(self, request: bytes, answer: Answer | None) -> Any:
         self.start(START_SECONDS)
         kind = ""
         try:
             self._wait_until_ready()
             self._send(request)
-            kind, value = self._receive(tray)
+            kind, value = self._receive()
             while kind == "ask" and answer is not None:
                 self._send(pickle.dumps(answer(value)))
-                kind, value = self._receive(tray)
+                kind, value = self._receive()
             if kind == "raise":
                 raise wire.error_of(value)
             if kind != "return":
@@ -237,12 +236,12 @@ class _Worker:
         except OSError:
             raise WorkerError(self._cause(process)) from None
 
-    def _receive(self, tray: Tray | None = None) -> tuple[str, Any]:
+    def _receive(self) -> tuple[str, Any]:
         process = self._process
         assert process is not None
         assert process.stdout is not None
         try:
-            kind, value = wire.read(process.stdout, tray)
+            kind, value = wire.read(process.stdout, self.tray)
         except (EOFError, OSError):
             raise WorkerError(self._cause(process)) from None
         except (ValueError, TypeError):
