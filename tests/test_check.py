@@ -27,7 +27,7 @@ from congener.disk import row_sums
 from congener.encoders import Identity
 from congener.encoders.checkpoint import read_checkpoint
 from congener.errors import EncoderError, GalleryBusyError, GalleryError
-from congener.schema import fitted_sum, image_sum, put_fact
+from congener.schema import COLUMNS, fitted_sum, image_sum, put_fact
 from congener.store import Store
 
 from .conftest import MeanColour, plain, write
@@ -281,7 +281,7 @@ BAD: dict[str, tuple[str, Spoil]] = {
     "cut": ("no sound gallery|damaged", lambda path: os.truncate(path, 5000)),
     "another program's": ("no sound gallery", another_program),
     "newer": ("format 99.*update congener", newer),
-    "a pickle": ("no sound gallery", lambda path: path.write_bytes(pickle.dumps({"format": 3}))),
+    "a pickle": ("no sound gallery", lambda path: path.write_bytes(pickle.dumps({"format": 4}))),
     "no encoder": ("encoder", lambda path: sql(path.parent, "DELETE FROM meta WHERE key = 'encoder'")),
     "other tables": ("tables", lambda path: sql(path.parent, "ALTER TABLE images ADD COLUMN more TEXT")),
 }
@@ -452,7 +452,7 @@ def test_the_log_is_drawn_in_after_each_run_though_readers_are_there(store: Path
 # galleries of older formats
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A gallery as an older version left it: eleven colours, two of them equal, one image gone."""
     folder = tmp_path / "older"
@@ -469,7 +469,7 @@ def test_a_gallery_of_an_older_format_is_brought_to_this_one(older: Path) -> Non
         first = gallery.search(older / "warm/red.png", 1)
         assert first[0].path in {"warm/scarlet.png", "warm/gold.png"}  # a copy; adapted, any of its label
         assert first[0].score == pytest.approx(1, abs=1e-3)
-        assert (gallery.info().format, gallery.excluded) == (3, ["*.gif"])
+        assert (gallery.info().format, gallery.excluded) == (4, ["*.gif"])
         report = gallery.update()
         assert (report.unchanged, report.images) == (11, 11)
         nearest = [hit.path for hit in gallery.search(older / "warm/red.png", 3, adapted=False)]
@@ -494,7 +494,7 @@ def test_a_gallery_of_an_older_format_that_cannot_be_written_is_told(
     older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(GalleryError, match=r"format [12] and can't be written"):
+    with pytest.raises(GalleryError, match=r"format [123] and can't be written"):
         Gallery(older, encoder=MeanColour())
 
 
@@ -589,7 +589,7 @@ def test_a_pickle_in_the_weights_place_does_nothing(harm: bytes, tmp_path: Path)
 @pytest.mark.parametrize("path", ["/etc/passwd", "../secret.png", "warm/../../secret.png"])
 def test_a_prepared_path_leads_nowhere_though_its_checksum_is_right(store: Path, colours: Path, path: str) -> None:
     with closing(sqlite3.connect(store / "catalogue.sqlite", isolation_level=None)) as db:
-        row = db.execute("SELECT id, path, size, mtime_ns, content, slot, checksum FROM images WHERE id = 5").fetchone()
+        row = db.execute(f"SELECT {COLUMNS} FROM images WHERE id = 5").fetchone()
         values = (row[0], path.encode(), *row[2:])
         db.execute("UPDATE images SET path = ?, sum = ? WHERE id = 5", (path.encode(), image_sum(*values)))
     with pytest.raises(GalleryError, match="damaged"):
