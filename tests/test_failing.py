@@ -81,7 +81,7 @@ def remove_most(scene: Scene) -> None:
 def damage(scene: Scene) -> None:
     """Spoil a feature and an embedding."""
     for glob, at in (("features-*.f16", 7), ("embeddings-*.i8", 8)):
-        (path,) = scene.store.glob(glob)
+        path, *_ = sorted(scene.store.glob(glob))
         data = bytearray(path.read_bytes())
         data[at] ^= 4
         path.write_bytes(data)
