@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -483,7 +482,7 @@ def test_a_migrated_gallery_is_as_a_new_one(older: Path, encoder: MeanColour, tm
     with closing(Store.open(older / ".congener")) as store, store.transaction() as changes:
         row = next(store.rows())
         changes.delete([max(each.id for each in store.rows())])
-        changes.put(replace(row, id=0, path="new.png"))
+        changes.put(row._replace(id=0, path="new.png"))
         new = store.find(path="new.png")
         assert new is not None
         assert new.id == 13  # no id is given twice
