@@ -54,7 +54,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
 INDEX_KEYS = {
     *("found", "indexed", "unchanged", "renamed", "removed", "skipped"),
-    *("images", "missing", "seconds", "images_per_second", "encoder"),
+    *("images", "missing", "passed_over", "unread", "misnamed", "seconds", "images_per_second", "encoder"),
 }
 HIT_KEYS = {"rank", "score", "similarity", "id", "path", "label", "label_name"}
 
