@@ -122,7 +122,7 @@ def _prepare() -> None:
 
     congener.encoders.ENCODERS["mean-colour"] = "tests.conftest:MeanColour"
     congener.update.Workers = ReadHere  # type: ignore[attr-defined]
-    congener.update.ThreadPoolExecutor = InTurn  # type: ignore[attr-defined]
+    congener.update.ThreadPoolExecutor = InTurn  # type: ignore[attr-defined,assignment]
     congener.update.COMMIT_SECONDS = 0
     congener.store._COMPACT_BYTES = 1
 

@@ -4,6 +4,7 @@ The graph (HNSW, by usearch) is made of the same bytes that the exact index scan
 scored from the embeddings. How much of the exact answer it finds is measured, not promised: see `measure`.
 """
 
+import errno
 import math
 import mmap
 import os
@@ -304,8 +305,13 @@ def _quantised(vectors: NDArray[np.float32], scale: float) -> NDArray[np.int8]:
 def _save(graph: Graph, rows: int, path: Path) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
-        graph.walker.save(part)
+        try:
+            graph.walker.save(part)
+        except RuntimeError as error:  # of usearch's own, where it can't write
+            raise OSError(errno.EIO, str(error), str(part)) from error
         size = part.stat().st_size
+        if size != graph.walker.serialized_length:  # usearch doesn't look at what became of its last write
+            raise OSError(errno.EIO, "the graph was not written whole", str(part))
         trailer = _TRAILER.pack(_MAGIC, _VERSION, graph.walker.ndim, rows, size, graph.scale)
         with part.open("r+b") as file:
             file.seek(size)
