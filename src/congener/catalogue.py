@@ -382,7 +382,8 @@ class Catalogue:
 def _write_empty(folder: Path, encoder: dict[str, Any]) -> None:
     """Write a catalogue of no images beside its place, then give it its name: nobody sees half of one."""
     fresh = folder / f"{CATALOGUE}.new"
-    fresh.unlink(missing_ok=True)
+    for name in (fresh.name, f"{fresh.name}-wal", f"{fresh.name}-shm"):
+        (folder / name).unlink(missing_ok=True)
     write_catalogue(fresh, encoder)
     fresh.replace(folder / CATALOGUE)
     sync_folder(folder)

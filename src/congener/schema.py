@@ -223,6 +223,8 @@ def write_catalogue(path: Path, encoder: dict[str, Any]) -> None:
         for key, value in (FACTS | {"encoder": encoder}).items():
             put_fact(db, key, value)
         db.execute("COMMIT")
+        # to close it would write the log's contents into it, too, but say nothing where that fails
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def is_ours(db: sqlite3.Connection) -> bool:
