@@ -405,7 +405,7 @@ def test_pictures_are_read_again_if_asked_to(store: Path, colours: Path) -> None
     green.write_bytes(swapped)
     os.utime(green, ns=(status.st_atime_ns, status.st_mtime_ns))
     report = checked(store, folder=colours)  # its ctime tells
-    assert (report.pictures, report.changed, report.findings) == (4, 3, ())
+    assert (report.pictures, report.changed, report.findings) == (5, 3, ())
     unstamped(store, "green.png")  # as where a disk fails, which leaves the ctime as it was
     report = checked(store, folder=colours, repair=True)
     assert (report.pictures, report.changed) == (4, 2)
