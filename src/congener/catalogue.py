@@ -205,7 +205,7 @@ class Catalogue:
         return [self._row(values) for values in self._all(query, (_FIRST if id is None else id,))]
 
     def unread(self) -> Iterator[Unread]:
-        """Yield the files whose contents can't be read, in order of path; one whose row is damaged is tried again."""
+        """Yield the files that can't be read, in order of path; one whose row is damaged is none of them."""
         with explained(self.folder):
             for values in self._db.execute(f"SELECT {UNREAD_COLUMNS}, sum FROM unread ORDER BY path"):
                 if unread := sound_unread(values):

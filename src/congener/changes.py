@@ -73,10 +73,11 @@ class Changes:
 
     def note_unread(self, unread: Unread) -> None:
         """Remember a file that can't be read, or what is new of it."""
-        # by os.fsencode: a path may hold bytes that are no text; nor need a reason be text that SQLite takes
+        # a reason may quote a name that is no text
         reason = unread.reason.encode(errors="replace").decode()
-        values = (os.fsencode(unread.path), unread.size, unread.mtime_ns, unread.ctime_ns, unread.inode, reason)
-        put = f"INSERT OR REPLACE INTO unread ({UNREAD_COLUMNS}, sum) VALUES (?,?,?,?,?,?,?)"
+        stamp = (unread.size, unread.mtime_ns, unread.ctime_ns, unread.inode)
+        values = (os.fsencode(unread.path), *stamp, int(unread.lasting), reason)
+        put = f"INSERT OR REPLACE INTO unread ({UNREAD_COLUMNS}, sum) VALUES (?,?,?,?,?,?,?,?)"
         self._db.execute(put, (*values, unread_sum(*values)))
 
     def forget_unread(self, paths: Iterable[str]) -> None:

@@ -37,6 +37,7 @@ from congener.store import PACKED, Store
 
 READ_AGAIN = "it is dropped; congener index reads its file again"
 
+_INDEXES = {"slot": "images_slot", "inode": "images_inode", "path": "sqlite_autoindex_images_1"}
 _BLOCK = 4096
 _ROUNDING = 1e-5  # of float32 sums that are added up in another order, as another processor does
 
@@ -164,7 +165,7 @@ class Examination:
                 if problem != "ok":
                     self._note("catalogue", CATALOGUE, problem, "its pages and indexes are written anew")
         # an integrity check looks entries up, and passes over some that can't be read one after the other
-        for column, index in (("slot", "images_slot"), ("path", "sqlite_autoindex_images_1")):
+        for column, index in _INDEXES.items():
             sums = [
                 sum(zlib.crc32(repr(entry).encode()) for entry in self._ask(f"SELECT id, {column} FROM images {how}"))
                 for how in ("NOT INDEXED", f"INDEXED BY {index}")

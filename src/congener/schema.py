@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 FORMAT_VERSION = 4
 """Of what this module writes; raise it with a migration."""
@@ -21,7 +21,7 @@ FORMAT_VERSION = 4
 COLUMNS = "id, path, size, mtime_ns, content, slot, checksum, ctime_ns, inode"
 """Of an image, without the checksum of the row itself."""
 
-UNREAD_COLUMNS = "path, size, mtime_ns, ctime_ns, inode, reason"
+UNREAD_COLUMNS = "path, size, mtime_ns, ctime_ns, inode, lasting, reason"
 """Of a file that can't be read, likewise."""
 
 FACTS: dict[str, Any] = {
@@ -57,15 +57,17 @@ _IMAGES = """CREATE TABLE images (
         sum INTEGER NOT NULL        -- CRC-32 of all of this
     )"""
 _BY_SLOT = "CREATE INDEX images_slot ON images (slot)"
+_BY_INODE = "CREATE INDEX images_inode ON images (inode)"
 # arrays, as .npy; their checksum is a fact of the generation
 _FITTED = "CREATE TABLE fitted (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
-# files whose contents can't be read, by the decoders that the fact of this name tells
+# files that can't be read, the lasting ones by the decoders that the fact of this name tells
 _UNREAD = """CREATE TABLE unread (
         path BLOB PRIMARY KEY,      -- as in images
         size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL,
         ctime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL,
+        lasting INTEGER NOT NULL,   -- 1: its contents cause it; 0: it is tried each time
         reason TEXT NOT NULL,
         sum INTEGER NOT NULL        -- CRC-32 of all of this
     ) WITHOUT ROWID"""
@@ -78,6 +80,7 @@ _SCHEMA = {
     "meta": _META,
     "images": _IMAGES,
     "images_slot": _BY_SLOT,
+    "images_inode": _BY_INODE,
     "fitted": _FITTED,
     "unread": _UNREAD,
     "files": _FILES,
@@ -90,9 +93,8 @@ _NUMBERS = struct.Struct("<qqqqII")
 _STAMPED = struct.Struct("<qqqqIIqq")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An image of the catalogue."""
+class Row(NamedTuple):
+    """An image of the catalogue. A tuple: a frozen dataclass takes several times as long to make."""
 
     id: int
     path: str
@@ -101,19 +103,22 @@ class Row:
     content: bytes
     slot: int
     checksum: int
+    """Of its feature."""
     ctime_ns: int = 0
     inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file whose contents can't be read."""
+    """A file that can't be read."""
 
     path: str
     size: int
     mtime_ns: int
     ctime_ns: int
     inode: int
+    lasting: bool
+    """Whether its contents cause it: it isn't tried again until it or the decoders change."""
     reason: str
 
 
@@ -139,9 +144,9 @@ def image_sum(
     return zlib.crc32(content, zlib.crc32(path, zlib.crc32(numbers)))
 
 
-def unread_sum(path: bytes, size: int, mtime_ns: int, ctime_ns: int, inode: int, reason: str) -> int:
+def unread_sum(path: bytes, size: int, mtime_ns: int, ctime_ns: int, inode: int, lasting: int, reason: str) -> int:
     """Return the checksum of a row of unread. Raises TypeError or struct.error for what can't be such a row."""
-    numbers = struct.pack("<qqqqq", size, mtime_ns, ctime_ns, inode, len(path))
+    numbers = struct.pack("<qqqqqq", size, mtime_ns, ctime_ns, inode, lasting, len(path))
     return zlib.crc32(reason.encode(), zlib.crc32(path, zlib.crc32(numbers)))
 
 
@@ -181,12 +186,13 @@ def sound_row(values: Sequence[Any]) -> Row | None:
 
 def sound_unread(values: Sequence[Any]) -> Unread | None:
     """Return a row of unread of its columns and their checksum, or None unless it is what was written."""
-    path, *others, total = values
+    path, size, mtime_ns, ctime_ns, inode, lasting, reason, total = values
     try:
-        sound = unread_sum(path, *others) == total
+        if unread_sum(path, size, mtime_ns, ctime_ns, inode, lasting, reason) != total:
+            return None
     except (struct.error, TypeError, AttributeError):
         return None
-    return Unread(os.fsdecode(path), *others) if sound else None
+    return Unread(os.fsdecode(path), size, mtime_ns, ctime_ns, inode, bool(lasting), reason)
 
 
 def is_own_name(name: Any) -> bool:
@@ -328,9 +334,11 @@ def rewrite_images(
     """
     count = 0
     db.execute("DROP INDEX images_slot")
+    db.execute("DROP INDEX IF EXISTS images_inode")
     db.execute("ALTER TABLE images RENAME TO images_before")
     db.execute(_IMAGES)
     db.execute(_BY_SLOT)
+    db.execute(_BY_INODE)
     for values in db.execute(f"SELECT {columns} FROM images_before NOT INDEXED ORDER BY id"):
         row = made(values)
         if row is None:

@@ -42,6 +42,11 @@ class Stamp(NamedTuple):
         return cls(status.st_size, _within(status.st_mtime_ns), changed, status.st_ino & _MOST)
 
 
+def stamp_of(stamped: Stamped) -> Stamp:
+    """Return the stamp alone."""
+    return Stamp(stamped.size, stamped.mtime_ns, stamped.ctime_ns, stamped.inode)
+
+
 def is_same(one: Stamped, other: Stamped) -> bool:
     """Tell whether two stamps may be of one file with the same contents; what is unknown of either tells nothing."""
     return (
