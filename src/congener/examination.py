@@ -122,8 +122,11 @@ def encoder_of(store: Store, encoder: Encoder | None) -> Encoder:
 class Examination:
     """One look at everything."""
 
-    def __init__(self, store: Store, encoder: Encoder | None, progress: Progress | None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, encoder: Encoder | None, progress: Progress | None, *, afresh: bool = True
+    ) -> None:
+        """afresh: whether to make every embedding afresh from its feature, by the encoder, and compare."""
+        self._store, self._afresh = store, afresh
         self._db = store.connection
         self._given = encoder
         self._progress = progress
@@ -254,7 +257,7 @@ class Examination:
         fit = self._fit(generation)
         names = [name for name in generation["spaces"] if self._is_as_written(generation, name, reached)]
         compared = {}
-        if fit is not None:
+        if fit is not None and self._afresh:
             compared = {name: len(reached) for name in names if not name.endswith(PACKED)}
             self._compare(generation, fit, names, reached)
         return compared, len(slots) - len(reached)

@@ -1,12 +1,11 @@
 """The command check."""
 
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from congener.cli.options import folder_argument, gallery_option, is_moved, json_option, single
+from congener.cli.options import folder_argument, gallery_option, json_option, place_of
 from congener.terminal import print_json, printable, progress
 
 if TYPE_CHECKING:
@@ -31,11 +30,8 @@ def check(folder: Path, stores: tuple[Path, ...], repair: bool, images: bool, as
     derived (embeddings, index), and drops images whose own data are damaged, so that congener index reads them again.
     """
     from congener.check import check as run
-    from congener.gallery import STORE_NAME
 
-    place = single(stores) or folder / STORE_NAME
-    if not is_moved():
-        _check_folder(place, folder)
+    place = place_of(folder, stores)
     with progress(f"checking {folder.resolve().name}") as show:
         report = run(place, folder=folder if images else None, repair=repair, progress=show)
     if as_json:
@@ -44,17 +40,6 @@ def check(folder: Path, stores: tuple[Path, ...], repair: bool, images: bool, as
         _print(report)
     if not report.sound:
         raise SystemExit(DAMAGED)
-
-
-def _check_folder(place: Path, folder: Path) -> None:
-    """Raise GalleryError for another folder than the gallery's; what is wrong with the gallery is told later."""
-    from congener.errors import DamagedGalleryError
-    from congener.origin import check_origin
-    from congener.store import Store
-
-    if Store.exists(place):
-        with suppress(DamagedGalleryError), closing(Store.open(place, trusting=True)) as store:
-            check_origin(store, folder)
 
 
 def _print(report: "CheckReport") -> None:

@@ -1,6 +1,7 @@
 """Options and small steps that several commands share."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,20 @@ def single(stores: Sequence[Path]) -> Path | None:
     if len(stores) > 1:
         raise CongenerError("--gallery can be given once here")
     return stores[0] if stores else None
+
+
+def place_of(folder: Path, stores: Sequence[Path]) -> Path:
+    """Return where the gallery of a folder is kept. Raises GalleryError where it is that of another folder."""
+    from congener.errors import DamagedGalleryError
+    from congener.gallery import STORE_NAME
+    from congener.origin import check_origin
+    from congener.store import Store
+
+    place = single(stores) or folder / STORE_NAME
+    if not is_moved() and Store.exists(place):
+        with suppress(DamagedGalleryError), closing(Store.open(place, trusting=True)) as store:
+            check_origin(store, folder)
+    return place
 
 
 def box_of(text: str | None) -> "Box | None":
