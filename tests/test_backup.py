@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from congener import Gallery
 from congener import backup as backup_module
 from congener.backup import back_up
 from congener.check import check
-from congener.errors import GalleryBusyError, GalleryError
+from congener.errors import DamagedGalleryError, GalleryBusyError, GalleryError
 from congener.removal import holdings, remove_gallery
 from congener.store import Store
 
@@ -141,31 +142,37 @@ def test_files_that_a_writer_has_swept_meanwhile_begin_it_anew(
 def test_backups_taken_while_it_is_written_are_sound(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with writing(colours, monkeypatch):
+        for number in range(15):
+            report = back_up(colours / ".congener", tmp_path / f"backup-{number}")
+            found = check(tmp_path / f"backup-{number}", encoder=MeanColour())
+            assert (found.images, found.findings, found.unused) == (report.images, (), ())
+
+
+@contextmanager
+def writing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Change a folder and index it all the time."""
     monkeypatch.setattr("congener.update.COMMIT_SECONDS", 0)
     monkeypatch.setattr("congener.store._COMPACT_BYTES", 1)
-    store, done = colours / ".congener", threading.Event()
-    with Gallery(colours, encoder=MeanColour()) as gallery:
-        gallery.update()
+    done = threading.Event()
 
     def write_all_the_time() -> None:
         turn = 0
-        with Gallery(colours, encoder=MeanColour()) as gallery:
+        with Gallery(folder, encoder=MeanColour()) as gallery:
             while not done.is_set():
                 turn += 1
                 for number in range(12):
-                    path = colours / f"cold/{number}.png"
-                    write(path, (number, turn % 256, 90))
+                    path = write(folder / f"cold/{number}.png", (number, turn % 256, 90))
                     if (number + turn) % 3 == 0:
                         path.unlink()
                 gallery.update(prune=True)
 
+    with Gallery(folder, encoder=MeanColour()) as gallery:
+        gallery.update()
     writer = threading.Thread(target=write_all_the_time)
     writer.start()
     try:
-        for number in range(15):
-            report = back_up(store, tmp_path / f"backup-{number}")
-            found = check(tmp_path / f"backup-{number}", encoder=MeanColour())
-            assert (found.images, found.findings, found.unused) == (report.images, (), ())
+        yield
     finally:
         done.set()
         writer.join()
@@ -183,6 +190,23 @@ def test_a_plain_copy_that_lacks_files_is_called_that(store: Path, colours: Path
                 answer(colours, copy)
             assert "room" not in str(said.value)
             assert "rights" not in str(said.value)
+
+
+def test_plain_copies_taken_while_it_is_written_are_sound_or_said_to_be_damaged(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = 0
+    with writing(colours, monkeypatch):
+        for number in range(40):
+            copy = tmp_path / f"copy-{number}"
+            with suppress(shutil.Error):  # a file that was there when it was listed
+                shutil.copytree(colours / ".congener", copy)
+            try:
+                answer(colours, copy)
+            except DamagedGalleryError as error:
+                damaged += 1
+                assert not re.search("make room|rights|delete|another process", str(error)), error  # noqa: PT017
+    assert damaged < 40
 
 
 # as the docs say

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from congener.connection import CATALOGUE
+from congener.connection import CATALOGUE, LOG, SHARED_MEMORY
 from congener.disk import LOCK, sync_folder
 from congener.errors import GalleryError
 from congener.schema import file_name_sum, is_own_name, sound_file_name
@@ -68,6 +68,14 @@ def check_place(folder: Path) -> None:
             f"{folder} holds other things ({others[0]}) and no gallery: give it a folder of its own, such as "
             f"--gallery {folder / 'congener'}"
         )
+
+
+def others_in(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder and can't be a gallery's own, whose catalogue can't be asked."""
+    own = FIRST | PAGE | {CATALOGUE, LOG, SHARED_MEMORY}
+    return sorted(
+        path.name for path in folder.iterdir() if not ((path.name in own or is_own_name(path.name)) and is_file(path))
+    )
 
 
 def _is_first(path: Path) -> bool:

@@ -10,8 +10,7 @@ from typing import Any
 from congener.connection import CATALOGUE, LOG, SHARED_MEMORY
 from congener.disk import LOCK, explained, locked, sync_folder
 from congener.errors import DamagedGalleryError, GalleryError
-from congener.owned import FIRST, PAGE, is_file
-from congener.schema import is_own_name
+from congener.owned import is_file, others_in
 from congener.store import Store
 
 _JOURNAL = f"{LOCK}-journal"
@@ -63,15 +62,12 @@ def _own(place: Path, entries: Sequence[str]) -> tuple[int, list[str]]:
                 return len(store), [path.name for path in store.own_files()]
         except DamagedGalleryError:
             pass
-    fixed = {*FIRST, *PAGE, *_LAST}
-    own = [name for name in entries if (name in fixed or is_own_name(name)) and is_file(place / name)]
-    if len(own) < len(entries):
-        others = sorted(set(entries) - set(own))
+    if others := others_in(place):
         raise GalleryError(
             f"the catalogue in {place} is missing or damaged, and other things lie there ({others[0]}): congener can't "
             "tell what is its own, so nothing is deleted"
         )
-    return 0, own
+    return 0, list(entries)
 
 
 def remove_gallery(store: str | os.PathLike[str]) -> Removal:
