@@ -12,6 +12,7 @@ from congener.cli.duplicates import duplicates
 from congener.cli.explaining import explain
 from congener.cli.galleries import demo, index, info
 from congener.cli.judging import adapt, compare, evaluate
+from congener.cli.keeping import backup, forget
 from congener.cli.searching import USER_MISTAKE, search
 from congener.cli.serving import serve
 from congener.errors import CongenerError, unknown_name
@@ -35,7 +36,21 @@ def cli() -> None:
     """Find the pictures in a folder that are most like a picture."""
 
 
-for _command in (adapt, check, compare, demo, duplicates, evaluate, explain, index, info, search, serve):
+for _command in (
+    adapt,
+    backup,
+    check,
+    compare,
+    demo,
+    duplicates,
+    evaluate,
+    explain,
+    forget,
+    index,
+    info,
+    search,
+    serve,
+):
     cli.add_command(_command)
 
 
