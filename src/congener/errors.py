@@ -30,6 +30,14 @@ class UnknownImageError(GalleryError):
         super().__init__(f"no image has the id {id}")
 
 
+class DamagedGalleryError(GalleryError):
+    """A gallery isn't as it was written, or what lies in its place is none: `congener check` tells more."""
+
+
+class OutdatedError(GalleryError):
+    """What was fitted on a gallery has been replaced while it was asked for."""
+
+
 class GalleryBusyError(GalleryError):
     """Another process is writing to the gallery."""
 

@@ -38,9 +38,10 @@ class Part:
         self._copies, self._copied = embedded.ids[copies][order], keys[copies][order]
 
     def search(self, queries: Array, k: int, among: Ids | None) -> Neighbours:
-        """Return the k nearest images of each query; among: ids to choose from."""
+        """Return the k nearest images of each query; among: ids to choose from, those that are here."""
         keys = None
         if among is not None:
+            among = among[self._held(among)]  # another thread or process may have added some since
             keys = self._embedded.keys[self._rows_of(among)]
         found = self._index.search(queries, k, keys)
         ids, scores = found.ids, found.scores
@@ -68,8 +69,15 @@ class Part:
 
     def holds(self, id: int) -> bool:
         """Tell whether there is an image of this id."""
-        place = int(np.searchsorted(self._embedded.ids, id))
-        return place < len(self._embedded.ids) and int(self._embedded.ids[place]) == id
+        return bool(self._held(np.array([id]))[0])
+
+    def _held(self, ids: Ids) -> NDArray[np.bool_]:
+        """Tell of which of the ids (n,) there is an image."""
+        all_ids = self._embedded.ids
+        if not len(all_ids):
+            return np.zeros(len(ids), np.bool_)
+        places = np.minimum(np.searchsorted(all_ids, ids), len(all_ids) - 1)
+        return np.asarray(all_ids[places] == ids, np.bool_)
 
     def fetch(self, ids: Ids) -> Array:
         """Return the embeddings (n, d) of ids (n)."""

@@ -8,6 +8,7 @@ import math
 import mmap
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -84,6 +85,7 @@ class ApproximateIndex(Index):
 
     def __init__(self, dimension: int) -> None:
         """dimension: length of an embedding. Without a graph (see `over`) all of it is exact."""
+        self._walking = threading.Lock()  # a walker's threads have one place each to work in
         self._adopt(ExactIndex(dimension), None)
         self.effort = 64
 
@@ -128,7 +130,9 @@ class ApproximateIndex(Index):
         proposed = self._proposed(k)
         if self._graph is None or proposed > self._graph.rows // _SHARE or among is not None or not len(queries):
             return self.exact.search(queries, k, among)
-        found = self._scored(queries, self._graph.propose(queries, proposed, max(self.effort, proposed)))
+        with self._walking:
+            rows = self._graph.propose(queries, proposed, max(self.effort, proposed))
+        found = self._scored(queries, rows)
         if self._tail is not None:
             later = self._tail.search(queries, k)
             found = Neighbours(np.append(found.scores, later.scores, axis=1), np.append(found.ids, later.ids, axis=1))

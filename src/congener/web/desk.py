@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
-from congener.catalogue import CATALOGUE
+from congener.connection import CATALOGUE
 from congener.cores import cores
 from congener.errors import CongenerError, ImageError, UnknownImageError
 from congener.gallery import Gallery
