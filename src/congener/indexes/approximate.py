@@ -23,6 +23,7 @@ from congener.errors import GalleryError
 from congener.indexes.base import Index, Neighbours, Vectors
 from congener.indexes.exact import ExactIndex
 from congener.indexes.quantise import STEPS, unpack
+from congener.indexes.score import Whole
 
 if TYPE_CHECKING:
     from usearch.index import Index as Usearch
@@ -148,7 +149,7 @@ class ApproximateIndex(Index):
         ids = np.where(rows >= 0, self.exact.rows.ids[rows], -1)
         of, at = np.nonzero(ids >= 0)
         scores = np.full(rows.shape, -np.inf, np.float32)
-        scores[of, at] = self.exact.rows.scores(queries, of, rows[of, at])
+        scores[of, at] = self.exact.rows.scores(Whole.of(queries), of, rows[of, at])
         return Neighbours(scores, ids)
 
     def _adopt(self, exact: ExactIndex, graph: Graph | None) -> None:
