@@ -170,7 +170,7 @@ class Searcher:
         answer = space.search(embedding, max(k, depth(rerank)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
-        similarities = lens.similarity(space.fetch(ids) @ embedding[0])
+        similarities = lens.similarity(scope.scores(embedding, ids))
         question = " + ".join(describe(each) for each in wanted)
         return Results(question, self._hits(ids, answer.scores[0], similarities, k, min_similarity))
 
