@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from congener.web.cache import Cache
+from congener.cache import Cache
 
 
 @pytest.fixture
