@@ -15,6 +15,13 @@ class UnreadableError(ImageError):
     """A file can't be read: it is gone, or not allowed, or its disk fails. What it holds is unknown."""
 
 
+class ChangedError(ImageError):
+    """The file of an image of the gallery holds something else than when it was indexed."""
+
+    def __init__(self, message: str = "changed since it was indexed") -> None:
+        super().__init__(message)
+
+
 class EncoderError(CongenerError):
     """An encoder is unknown, or its weights are missing or not the expected ones."""
 

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from congener import codes, graph
+from congener import cache, codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.connection import is_writable
@@ -25,6 +25,7 @@ from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
 from congener.labels import ImageLabels, Labels
+from congener.original import Original
 from congener.query import Box, Prepared, Query, open_query
 from congener.results import Results
 from congener.searcher import Lens, Searcher, SearchOptions
@@ -201,6 +202,7 @@ class Gallery:
                 self._refit(store, (store.generation() or {}).get("adapt"))
             elif current := self.fit:
                 store.extend_generation(current.embed_all(self.encoder))
+            cache.forget_others(self.store_folder, lambda: (row.content for row in store.rows()))
             if build_index:
                 self._refresh_index(store, index_progress)
         return replace(report, seconds=time.perf_counter() - started)
@@ -424,7 +426,7 @@ class Gallery:
         """Return a query as the network takes it; box: the part of it that counts, cut out already if prepared."""
         if isinstance(query, Prepared):
             return query.pixels
-        source = self.file(query) if isinstance(query, int) else query
+        source = self.original(self._row(query)) if isinstance(query, int) else query
         return self.encoder.preprocess(open_query(source, self.encoder.resized_side, box))
 
     def _row(self, id: int) -> Row:
@@ -440,6 +442,10 @@ class Gallery:
     def file(self, id: int) -> Path:
         """Return the file of the image with this id. Raises GalleryError for an unknown one."""
         return self.folder / self._row(int(id)).path
+
+    def original(self, row: Row) -> Original:
+        """Return the file of an image, to be read only while it holds what was indexed."""
+        return Original(os.path.abspath(self.folder / row.path), row.content)
 
     def verified(self, ids: Sequence[int]) -> dict[int, Row]:
         """Return the catalogue's rows of images by id, they and their embeddings checked; none that is gone."""

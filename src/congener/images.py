@@ -6,7 +6,7 @@ import os
 import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from io import BufferedReader, BytesIO
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
@@ -101,10 +101,16 @@ def open_image(source: str | os.PathLike[str] | bytes | IO[bytes], target: int |
     return _decode(source, target)
 
 
-def size_of(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
+def size_of(source: str | os.PathLike[str] | bytes | IO[bytes]) -> tuple[int, int]:
     """Return width and height of a picture as it is shown, upright, from its header alone. Raises ImageError."""
-    with BytesIO(source) if isinstance(source, bytes) else open_file(source) as file, _reasons(file):
+    with _opened(source) as file, _reasons(file):
         return _despite_warnings(lambda: _size_once(file))
+
+
+def _opened(source: str | os.PathLike[str] | bytes | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    return open_file(source) if isinstance(source, str | os.PathLike) else nullcontext(source)
 
 
 def _size_once(file: IO[bytes]) -> tuple[int, int]:

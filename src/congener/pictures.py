@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from congener.errors import CongenerError, ImageError
-from congener.images import open_image
+from congener.original import of_hit, open_source
 from congener.results import Results
 
 COLUMNS = 4
@@ -50,7 +50,7 @@ def draw_sheet(results: Results, target: Image.Image, *, similarity: bool = True
     for position, hit in enumerate(results):
         name = hit.label_name or Path(hit.path).name
         try:
-            picture = open_image(hit.file, _TILE)
+            picture = open_source(of_hit(hit), _TILE)
         except ImageError as error:
             picture, name = None, str(error)
         colour = colours.get(hit.label, _UNLABELLED)

@@ -221,7 +221,8 @@ class Searcher:
                 number = own_id(unique)[0]
                 label = labels[number].of(row.path)
                 name, folder = labels[number].name(label), self._galleries[number].folder
-                hits.append(Hit(len(hits) + 1, score, similarity, row.id, row.path, label, name, folder))
+                rank = len(hits) + 1
+                hits.append(Hit(rank, score, similarity, row.id, row.path, label, name, folder, row.content))
         return hits
 
     def _verified(self, uniques: Sequence[int]) -> dict[int, Row]:
