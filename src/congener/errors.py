@@ -11,6 +11,10 @@ class ImageError(CongenerError):
     """One picture can't be read; the message is the reason, without its path."""
 
 
+class OutputError(ImageError):
+    """A picture is an answer that a command drew: it is never indexed; the message says of which command."""
+
+
 class UnreadableError(ImageError):
     """A file can't be read: it is gone, or not allowed, or its disk fails. What it holds is unknown."""
 

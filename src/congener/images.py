@@ -50,6 +50,7 @@ _INVERSE = {6: 8, 8: 6}  # the others are their own
 _ORIENTATION = 0x0112
 
 T = TypeVar("T")
+Judge = Callable[[Image.Image], None]
 
 
 def not_a_file(mode: int) -> str | None:
@@ -84,21 +85,24 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
 _O_BINARY = getattr(os, "O_BINARY", 0)
 
 
-def open_image(source: str | os.PathLike[str] | bytes | IO[bytes], target: int | None = None) -> Image.Image:
+def open_image(
+    source: str | os.PathLike[str] | bytes | IO[bytes], target: int | None = None, *, judge: Judge | None = None
+) -> Image.Image:
     """Return the picture as RGB, turned as its EXIF orientation says.
 
     source: a path, the contents of a file, or a file open for reading.
     target: the short side in pixels that it will be resized to. A larger picture is then decoded at a reduced scale,
     at least twice the target, which is much faster and looks the same afterwards; what it covers is `extent_of` it.
+    judge: is shown the picture when its header is read, and may raise ImageError.
     Of an animation, the first frame, or where that is of one colour the first that isn't; of a TIFF, the first page,
     or where that is a preview the page that it is of. Raises ImageError with the reason.
     """
     if isinstance(source, bytes):
-        return _decode(BytesIO(source), target)
+        return _decode(BytesIO(source), target, judge)
     if isinstance(source, str | os.PathLike):
         with open_file(source) as file:
-            return _decode(file, target)
-    return _decode(source, target)
+            return _decode(file, target, judge)
+    return _decode(source, target, judge)
 
 
 def size_of(source: str | os.PathLike[str] | bytes | IO[bytes]) -> tuple[int, int]:
@@ -170,22 +174,22 @@ def _reasons(file: IO[bytes]) -> Iterator[None]:
         raise _damaged(error) from None
 
 
-def _decode(file: IO[bytes], target: int | None) -> Image.Image:
+def _decode(file: IO[bytes], target: int | None, judge: Judge | None) -> Image.Image:
     with _reasons(file):
         try:
-            return _despite_warnings(lambda: _decode_once(file, target))
+            return _despite_warnings(lambda: _decode_once(file, target, judge))
         except ValueError as error:
             if "MAX_TEXT" not in str(error):
                 raise
             bare = bare_png(file)
-            return _despite_warnings(lambda: _decode_once(bare, target))
+            return _despite_warnings(lambda: _decode_once(bare, target, judge))
         except OSError as error:
             if error.strerror:  # the disk's fault
                 raise
             whole = _despite_warnings(lambda: completed(file, _pixels))
             if whole is None:
                 raise
-            return _despite_warnings(lambda: _decode_once(whole, target))
+            return _despite_warnings(lambda: _decode_once(whole, target, judge))
 
 
 def _pixels(file: IO[bytes]) -> Image.Image:
@@ -198,9 +202,11 @@ def _pixels(file: IO[bytes]) -> Image.Image:
         return image
 
 
-def _decode_once(file: IO[bytes], target: int | None) -> Image.Image:
+def _decode_once(file: IO[bytes], target: int | None, judge: Judge | None) -> Image.Image:
     metered = Metered(file)
     with OWN_RULES, _open(metered) as image:
+        if judge:
+            judge(image)
         check_cost(image, file)
         metered.begin_pixels()
         stored = _orientation(image) if image.format == "TIFF" else 1

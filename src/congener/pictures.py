@@ -1,13 +1,12 @@
 """Result sheets: the answer to a query as one picture."""
 
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from congener.errors import CongenerError, ImageError
+from congener.errors import ImageError
 from congener.original import of_hit, open_source
 from congener.results import Results
 
@@ -64,15 +63,6 @@ def label_colours(labels: Iterable[str | None]) -> dict[str | None, str]:
     """Return a colour for each label in order of its first appearance; grey when there are too many."""
     seen = list(dict.fromkeys(label for label in labels if label is not None))
     return dict(zip(seen, _COLOURS, strict=False))
-
-
-def save(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture in the format of its suffix. Raises CongenerError with the reason."""
-    try:
-        picture.save(path)
-    except (ValueError, OSError) as error:
-        reason = getattr(error, "strerror", None) or f"{error} (try .png, .jpg or .webp)"
-        raise CongenerError(f"can't write {os.fspath(path)}: {reason}") from None
 
 
 def _draw_tile(

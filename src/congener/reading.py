@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from congener.errors import ImageError, UnreadableError
 from congener.images import open_file, open_image
+from congener.marks import pass_over
 from congener.preprocessing import Preprocess
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def read_files(
 def _pixels(file: BufferedReader, status: tuple[int, int], target: int, preprocess: Preprocess) -> Pixels:
     """Return a file's pixels. Raises ImageError unless it is still the one that was found."""
     file.seek(0)
-    pixels = preprocess(open_image(file, target))
+    pixels = preprocess(open_image(file, target, judge=pass_over))
     now = os.fstat(file.fileno())
     if (now.st_size, now.st_mtime_ns) != status:
         raise ImageError("changed while it was read: run again")

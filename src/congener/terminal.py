@@ -68,6 +68,9 @@ def print_report(report: "UpdateReport") -> None:
         f"{report.renamed:,} renamed or copied + {len(report.skipped):,} skipped; "
         f"{report.removed:,} removed"
     )
+    if report.passed_over:
+        counts = ", ".join(f"{count:,} × {what}" for what, count in report.passed_over.items())
+        print(f"passed over: {counts}")
     rate = f", {report.images_per_second:.0f} images indexed a second" if report.indexed else ""
     print(f"{report.images:,} images can be searched; {report.seconds:.2f} s in all{rate}")
     _note_skipped(report.skipped)

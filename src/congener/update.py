@@ -7,7 +7,7 @@ another. This thread alone writes, in the order of the paths, and commits about 
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -23,6 +23,7 @@ from congener.disk import DTYPE
 from congener.encoders import Encoder
 from congener.errors import EncoderError, GalleryError
 from congener.files import Exclusion, FoundImage, find_images
+from congener.marks import is_output
 from congener.reading import Outcome, read_files
 from congener.store import Changes, Row, Store
 from congener.workers import SECONDS, WorkerError, Workers
@@ -66,6 +67,8 @@ class UpdateReport:
     removed: int
     """Dropped from the gallery because their file is gone, or excluded now."""
     skipped: tuple[Skipped, ...]
+    passed_over: dict[str, int]
+    """How many entries count for nothing, not even as found, by what they are."""
     images: int
     """Searchable afterwards."""
     missing: int
@@ -303,6 +306,7 @@ class _Update:
         self._committed = time.monotonic()
         self._indexed = self._renamed = self._removed = self._missing = 0
         self._skipped: list[Skipped] = []
+        self._passed_over: Counter[str] = Counter()
 
     def take(self, reading: Reading) -> None:
         """Note what was read; commit when it is time."""
@@ -322,7 +326,10 @@ class _Update:
         image = reading.image
         row = self._rows.get(image.path)
         if reading.problem:
-            self._skipped.append(Skipped(image.path, reading.problem))
+            if is_output(reading.problem):
+                self._passed_over[reading.problem] += 1
+            else:
+                self._skipped.append(Skipped(image.path, reading.problem))
             if row and not reading.unreadable:  # what was indexed is no longer there
                 changes.delete([row.id])
             return
@@ -360,13 +367,15 @@ class _Update:
     def report(self, seconds: float, encoder: Encoder) -> UpdateReport:
         """Return the counts."""
         handled = self._indexed + self._renamed + len(self._skipped)
+        found = len(self._found) - self._passed_over.total()
         return UpdateReport(
-            found=len(self._found),
+            found=found,
             indexed=self._indexed,
-            unchanged=len(self._found) - handled,
+            unchanged=found - handled,
             renamed=self._renamed,
             removed=self._removed,
             skipped=tuple(self._skipped),
+            passed_over=dict(self._passed_over),
             images=len(self._store),
             missing=self._missing,
             seconds=seconds,
