@@ -287,7 +287,6 @@ BAD: dict[str, tuple[str, Spoil]] = {
     "empty": ("no sound gallery", lambda path: path.write_bytes(b"")),
     "cut": ("no sound gallery|damaged", lambda path: os.truncate(path, 5000)),
     "another program's": ("no sound gallery", another_program),
-    "newer": ("format 99.*update congener", newer),
     "a pickle": ("no sound gallery", lambda path: path.write_bytes(pickle.dumps({"format": 4}))),
     "no encoder": ("encoder", lambda path: sql(path.parent, "DELETE FROM meta WHERE key = 'encoder'")),
     "other tables": ("tables", lambda path: sql(path.parent, "ALTER TABLE images ADD COLUMN more TEXT")),
@@ -309,6 +308,16 @@ def test_what_is_no_gallery_is_refused_and_left_as_it_is(store: Path, colours: P
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_newer_gallery_is_not_called_damaged(store: Path, colours: Path) -> None:
+    newer(store / "catalogue.sqlite")
+    before = {path: path.read_bytes() for path in store.iterdir()}
+    for ask in (lambda: answer(colours), lambda: checked(store, repair=True)):
+        with pytest.raises(GalleryError, match=r"format 99.*update congener") as refused:
+            ask()
+        assert "delete" not in str(refused.value)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_catalogue_that_is_gone_while_other_files_are_there_is_told(store: Path) -> None:
     (store / "catalogue.sqlite").unlink()
     (finding,) = checked(store, repair=True).findings
@@ -327,7 +336,7 @@ def test_a_folder_in_a_files_place_is_told(store: Path, colours: Path) -> None:
 
 def test_a_lock_that_is_none_is_told_and_what_to_do(store: Path, colours: Path) -> None:
     (store / "lock").write_bytes(b"garbage" * 100)
-    with Gallery(colours, encoder=MeanColour()) as gallery, pytest.raises(GalleryError, match="delete that file"):
+    with Gallery(colours, encoder=MeanColour()) as gallery, pytest.raises(GalleryError, match="move that file away"):
         gallery.update()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.catalogue import CATALOGUE
+from congener.connection import CATALOGUE
 from congener.disk import explained, file_sum, row_sums
 from congener.encoders import Encoder, load_encoder
 from congener.errors import GalleryError

@@ -1,5 +1,6 @@
 """Search: one question, of one picture or several, to one gallery or several."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -83,7 +84,7 @@ class Searchable(Protocol):
     def image_labels(self) -> ImageLabels:
         """Return the label of every image."""
 
-    def version(self) -> tuple[int, int]:
+    def version(self) -> tuple[int, int, int]:
         """Return what changes whenever its images do."""
 
     def lens(self, adapted: bool | None) -> Lens:
@@ -109,7 +110,10 @@ class Searchable(Protocol):
 
 
 class Searcher:
-    """Answers questions to the same galleries; keeps their index as long as they don't change."""
+    """Answers questions to the same galleries; keeps their index as long as they don't change.
+
+    Safe to use from several threads: only what is made for all of them is made by one.
+    """
 
     def __init__(self, galleries: Sequence[Searchable]) -> None:
         """Raise GalleryError unless all were made by one encoder."""
@@ -122,6 +126,7 @@ class Searcher:
                 )
         self._galleries = tuple(galleries)
         self._made: tuple[object, Scope] | None = None
+        self._making = threading.Lock()
 
     def search(
         self,
@@ -165,19 +170,19 @@ class Searcher:
         answer = space.search(embedding, max(k, depth(rerank)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
-        similarities = lens.similarity(space.fetch(ids) @ embedding[0])
+        similarities = lens.similarity(scope.scores(embedding, ids))
         question = " + ".join(describe(each) for each in wanted)
         return Results(question, self._hits(ids, answer.scores[0], similarities, k, min_similarity))
 
     def _scope(self, lens: Lens, index: str | None, recall: float | None) -> Scope:
-        version = lens.version, lens.space, index, recall, tuple(gallery.version() for gallery in self._galleries)
-        if self._made is None or self._made[0] != version:
-            vectors = [gallery.vectors(lens) for gallery in self._galleries]
-            indexes = [
-                gallery.index(each, lens, index, recall) for gallery, each in zip(self._galleries, vectors, strict=True)
-            ]
-            self._made = version, Scope([Part(*each) for each in zip(count(), vectors, indexes, strict=False)])
-        return self._made[1]
+        with self._making:
+            version = lens.version, lens.space, index, recall, tuple(gallery.version() for gallery in self._galleries)
+            if self._made is None or self._made[0] != version:
+                vectors = [gallery.vectors(lens) for gallery in self._galleries]
+                both = zip(self._galleries, vectors, strict=True)
+                indexes = [gallery.index(each, lens, index, recall) for gallery, each in both]
+                self._made = version, Scope([Part(*each) for each in zip(count(), vectors, indexes, strict=False)])
+            return self._made[1]
 
     def _labelled(self, asked: Sequence[str]) -> NDArray[np.int64]:
         """Return the ids, unique over the galleries, of images with one of these labels: see `labels.choose`."""
@@ -216,7 +221,8 @@ class Searcher:
                 number = own_id(unique)[0]
                 label = labels[number].of(row.path)
                 name, folder = labels[number].name(label), self._galleries[number].folder
-                hits.append(Hit(len(hits) + 1, score, similarity, row.id, row.path, label, name, folder))
+                rank = len(hits) + 1
+                hits.append(Hit(rank, score, similarity, row.id, row.path, label, name, folder, row.content))
         return hits
 
     def _verified(self, uniques: Sequence[int]) -> dict[int, Row]:

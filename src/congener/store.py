@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from congener.catalogue import Catalogue
 from congener.changes import Changes
 from congener.disk import DTYPE, SUMS, explained, locked, map_matrix, row_sums, sync, sync_folder
+from congener.errors import OutdatedError
 from congener.schema import FORMAT_VERSION, Row, fitted_sum
 
 __all__ = ["FORMAT_VERSION", "PACKED", "Changes", "Embed", "Embedded", "Row", "Store"]
@@ -83,7 +84,7 @@ class Embedded(NamedTuple):
 class _Held(NamedTuple):
     """Files that stay mapped, as long as nothing changes."""
 
-    version: tuple[int, int]
+    version: tuple[int, int, int]
     features: NDArray[np.float16]
     embeddings: list[tuple[NDArray[Any], NDArray[np.uint32]]]
     """With their checksums."""
@@ -157,7 +158,7 @@ class Store(Catalogue):
 
     def fitted(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that were fitted, by name."""
-        with explained(self.folder), self._reading():
+        with explained(self.folder), self.one_state():
             rows = self._all("SELECT name, value FROM fitted ORDER BY name")
             generation = self.generation() or {"fitted": fitted_sum(())}
         try:
@@ -169,7 +170,7 @@ class Store(Catalogue):
 
     def sample(self, count: int) -> tuple[list[int], NDArray[np.float16]]:
         """Return ids and features (n, d) of up to `count` different images, chosen by content alone."""
-        with explained(self.folder), self._reading():
+        with explained(self.folder), self.one_state():
             rows = self._all(
                 "SELECT min(id), slot, checksum FROM images GROUP BY content ORDER BY content LIMIT ?", (count,)
             )
@@ -255,13 +256,14 @@ class Store(Catalogue):
         file.truncate(size)
         return file
 
-    def embeddings(self, space: str, embed: Embed) -> Embedded:
+    def embeddings(self, space: str, embed: Embed, number: int | None = None) -> Embedded:
         """Return all embeddings in a space of the generation.
 
-        embed: for the slots that an interrupted run has left without. Those of a small gallery are held against their
-        checksums; of a larger one, each that is a hit is, by `verified`. Raises GalleryError as `features` does.
+        embed: for the slots that an interrupted run has left without. number: which generation must be the current
+        one. Those of a small gallery are held against their checksums; of a larger one, each that is a hit is, by
+        `verified`. Raises GalleryError as `features` does, OutdatedError where the generation is another.
         """
-        return self._settled(lambda: self._embeddings(space, embed))
+        return self._settled(lambda: self._embeddings(space, embed, number))
 
     def _settled(self, read: Callable[[], _T]) -> _T:
         """Read files; again where a writer has just moved to others."""
@@ -271,9 +273,11 @@ class Store(Catalogue):
                     return read()
             return read()
 
-    def _embeddings(self, space: str, embed: Embed) -> Embedded:
-        with self._reading():
+    def _embeddings(self, space: str, embed: Embed, number: int | None) -> Embedded:
+        with self.one_state():
             generation = self.generation()
+            if number is not None and number != (generation or {"number": 0})["number"]:
+                raise OutdatedError(f"the gallery {self.folder} was fitted anew meanwhile: try again")
             if generation is None or space not in generation["spaces"]:
                 raise self._damaged(f"it has no embeddings {space}")
             ids, slots = self._slots()
@@ -297,7 +301,7 @@ class Store(Catalogue):
         return self._settled(lambda: self._verified(ids))
 
     def _verified(self, ids: Sequence[int]) -> dict[int, Row]:
-        with self._reading():
+        with self.one_state():
             rows = self.find_all(ids)
             held = self._open_files()
         for row in rows:
