@@ -15,6 +15,7 @@ from congener import Gallery, update
 from congener.check import check
 from congener.encoders import Encoder
 from congener.errors import command, quoted
+from congener.files import FoundImage
 from congener.memory import Memory
 from congener.reading import ACCESS, CAUSES, CHANCE, CONTENTS, STATUS
 from congener.store import Store
@@ -65,10 +66,12 @@ def skipped(report: UpdateReport) -> list[tuple[str, bool]]:
     return [(each.path, each.remembered) for each in report.skipped]
 
 
-def again(store: Store, folder: Path, tried: list[str], **options: bool) -> tuple[list[tuple[str, bool]], list[str]]:
+def again(
+    store: Store, folder: Path, tried: list[str], *, retry: bool = False
+) -> tuple[list[tuple[str, bool]], list[str]]:
     """Return what an update skipped, and what it tried."""
     tried.clear()
-    return skipped(update_store(store, folder, MeanColour(), **options)), list(tried)
+    return skipped(update_store(store, folder, MeanColour(), retry=retry)), list(tried)
 
 
 NEW = [("broken.jpg", False), ("warm/cut.png", False)]
@@ -162,7 +165,7 @@ def test_decoders_that_crash_or_hang_are_tried_again(
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_only_what_the_contents_cause_is_remembered(store: Store, colours: Path, cause: str) -> None:
-    image = update.FoundImage("green.png", 1, 2, ctime_ns=3, inode=4)
+    image = FoundImage("green.png", 1, 2, ctime_ns=3, inode=4)
     with store.transaction() as changes:
         Memory(store).note(image, "a reason", cause, changes)
     assert len(Memory(store).known([image])) == (cause == CONTENTS)
