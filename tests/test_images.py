@@ -366,7 +366,7 @@ def test_a_png_with_huge_metadata_is_read(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16", "I", "F"])
 def test_shrinking_by_tiles_looks_like_shrinking_the_whole(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("congener.rgb._TILE", 100)
+    monkeypatch.setattr("congener.tiles.SIDE", 100)
     grey = np.asarray(scene((437, 301)).convert("L"))
     deep = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
     if mode in deep:

@@ -15,9 +15,9 @@ from pathlib import Path
 from congener.errors import GalleryError, ImageError
 from congener.exclusion import Exclusion
 from congener.images import not_a_file, open_file
-from congener.kinds import HEAD_BYTES, HEIC_SUFFIXES, NO_PICTURES, SUFFIXES, UNREAD, kind_by_head, suffix_of
 from congener.schema import Row
 from congener.stamp import Stamp, is_same
+from congener.suffixes import HEAD_BYTES, HEIC_SUFFIXES, NO_PICTURES, SUFFIXES, UNREAD, kind_by_head, suffix_of
 
 __all__ = [
     "HEIC_SUFFIXES",

@@ -1,14 +1,13 @@
 """Result sheets: the answer to a query as one picture."""
 
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from congener.errors import CongenerError, ImageError
-from congener.images import open_image
+from congener.errors import ImageError
+from congener.original import of_hit, open_source
 from congener.results import Results
 
 COLUMNS = 4
@@ -50,7 +49,7 @@ def draw_sheet(results: Results, target: Image.Image, *, similarity: bool = True
     for position, hit in enumerate(results):
         name = hit.label_name or Path(hit.path).name
         try:
-            picture = open_image(hit.file, _TILE)
+            picture = open_source(of_hit(hit), _TILE)
         except ImageError as error:
             picture, name = None, str(error)
         colour = colours.get(hit.label, _UNLABELLED)
@@ -64,15 +63,6 @@ def label_colours(labels: Iterable[str | None]) -> dict[str | None, str]:
     """Return a colour for each label in order of its first appearance; grey when there are too many."""
     seen = list(dict.fromkeys(label for label in labels if label is not None))
     return dict(zip(seen, _COLOURS, strict=False))
-
-
-def save(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture in the format of its suffix. Raises CongenerError with the reason."""
-    try:
-        picture.save(path)
-    except (ValueError, OSError) as error:
-        reason = getattr(error, "strerror", None) or f"{error} (try .png, .jpg or .webp)"
-        raise CongenerError(f"can't write {os.fspath(path)}: {reason}") from None
 
 
 def _draw_tile(

@@ -13,6 +13,7 @@ from congener.files import find_images
 from congener.gallery import Gallery
 from congener.images import open_image
 from congener.labels import read_table
+from congener.marks import pass_over
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> T
         if gallery.member(file):
             raise CongenerError(f"{file} is in {gallery.folder} itself: leave out --queries, or mark it in a --split")
         try:
-            picture = open_image(file, gallery.encoder.resized_side)
+            picture = open_image(file, gallery.encoder.resized_side, judge=pass_over)
         except ImageError as error:
             raise CongenerError(f"{file}: {error}") from None
         label = given.get(file.resolve()) or known.get(_plain(file.parent.name)) or known.get(_plain(file.stem))

@@ -8,7 +8,7 @@ another. This thread alone writes, in the order of the paths, and commits about 
 import os
 import time
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -24,6 +24,7 @@ from congener.disk import DTYPE
 from congener.encoders import Encoder
 from congener.errors import EncoderError, GalleryError
 from congener.files import Exclusion, FoundImage, Listing, folder_exists, list_images
+from congener.marks import is_output
 from congener.memory import Memory, Skipped
 from congener.reading import ACCESS, CHANCE, STATUS, File, Outcome, read_files
 from congener.stamp import is_same, stamp_of
@@ -62,6 +63,8 @@ class UpdateReport:
     removed: int
     """Dropped from the gallery because their file is gone, or excluded now."""
     skipped: tuple[Skipped, ...]
+    passed_over: dict[str, int]
+    """Files and folders that count for nothing, not even as found, by their glob or by what they are."""
     images: int
     """Searchable afterwards."""
     missing: int
@@ -69,8 +72,6 @@ class UpdateReport:
     seconds: float
     """The whole run, loading the encoder included."""
     encoder: str
-    passed_over: dict[str, int] = field(default_factory=dict)
-    """Files and folders, by the glob that they were passed over for."""
     unread: dict[str, int] = field(default_factory=dict)
     """Pictures of kinds that aren't read, by kind: raw, or a suffix."""
     misnamed: dict[str, int] = field(default_factory=dict)
@@ -378,7 +379,7 @@ class _Update:
         self.commit()
         unlisted = tuple(f"{image.path}/" for image in self._found if image.problem)
         left_out = {path for path in self._gone if excluded(path)}
-        missing = {path for path in self._gone.keys() - left_out if prune or not path.startswith(unlisted)}
+        missing = {path for path in self._gone.keys() - left_out if not path.startswith(unlisted)}
         if len(missing) > (self._before - len(left_out)) / 2 and not prune:
             self._missing = len(missing)
             missing = set()
@@ -400,19 +401,22 @@ class _Update:
 
     def report(self, seconds: float, encoder: Encoder) -> UpdateReport:
         """Return the counts."""
-        handled = self._indexed + self._renamed + len(self._skipped)
+        outputs = Counter(each.reason for each in self._skipped if is_output(each.reason))
+        skipped = [each for each in self._skipped if not is_output(each.reason)]
+        handled = self._indexed + self._renamed + len(skipped)
+        found = len(self._found) - outputs.total()
         return UpdateReport(
-            found=len(self._found),
+            found=found,
             indexed=self._indexed,
-            unchanged=len(self._found) - handled,
+            unchanged=found - handled,
             renamed=self._renamed,
             removed=self._removed,
-            skipped=tuple(sorted(self._skipped, key=lambda each: os.fsencode(each.path))),
+            skipped=tuple(sorted(skipped, key=lambda each: os.fsencode(each.path))),
             images=len(self._store),
             missing=self._missing,
             seconds=seconds,
             encoder=encoder.identity.name,
-            passed_over=dict(self._listing.passed_over.most_common()),
+            passed_over=dict((self._listing.passed_over + outputs).most_common()),
             unread=dict(self._listing.unread.most_common()),
             misnamed=dict(self._listing.misnamed.most_common()),
         )

@@ -100,6 +100,24 @@ def test_where_a_walk_finds_too_few_the_scan_answers(graph: Path) -> None:
     agree(found, brute_force(ids, EMBEDDINGS, ASKED[:1], 10))
 
 
+@pytest.mark.parametrize("tail", [False, True])
+@pytest.mark.parametrize("left", [1, 4, 9])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_holes_around_a_query_cost_none_of_its_nearest(graph: Path, queries: int, left: int, tail: bool) -> None:
+    """Some of the nearest are there, so that the walk comes back with those, but with fewer than k."""
+    ids = IDS.copy()
+    likeness = EMBEDDINGS.astype(np.float32) @ ASKED[0]
+    ids[np.argsort(-likeness[:BUILT])[left:200]] = -1
+    ids[BUILT:][likeness[BUILT:] >= likeness[:BUILT][ids[:BUILT] < 0].min()] = -1
+    if not tail:
+        ids[BUILT:] = -1
+    found = over(graph, ids).search(ASKED[:queries], 10)
+    expected = brute_force(ids, EMBEDDINGS, ASKED[:queries], 10)
+    assert (found.ids >= 0).all()
+    assert found.ids[0].tolist() == expected.ids[0].tolist()
+    np.testing.assert_allclose(found.scores[0], expected.scores[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("k", [0, 1, 100, 3000, 5000])
 def test_any_k_is_answered(graph: Path, k: int) -> None:
     found = over(graph).search(ASKED, k)

@@ -7,6 +7,7 @@ import click
 
 from congener.cli.options import (
     folder_argument,
+    force_option,
     gallery_option,
     index_option,
     json_option,
@@ -162,8 +163,9 @@ def _learned(facts: "GalleryInfo") -> str:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("congener-demo"))
 @k_option
+@force_option
 @json_option
-def demo(folder: Path, k: int, as_json: bool) -> None:
+def demo(folder: Path, k: int, force: bool, as_json: bool) -> None:
     """Paint a cabinet of natural history into FOLDER, index it, and search it.
 
     16 kinds of butterflies, beetles, fish, shells, leaves and more, 12 specimens each; the queries are
@@ -171,26 +173,31 @@ def demo(folder: Path, k: int, as_json: bool) -> None:
     """
     from congener.cabinet import KINDS, paint, paint_cabinet
     from congener.gallery import Gallery
+    from congener.marks import DEMO_SHEET, SPECIMEN
+    from congener.outputs import Output
 
+    queries = [folder / f"{kind.name}.jpg" for kind in KINDS]
+    painted = [Output(query, SPECIMEN, force=force) for query in queries]
+    sheet = Output(folder / "sheet.png", DEMO_SHEET, force=force)
+    for output in (*painted, sheet):  # before the work
+        output.check_what_is_there()
     with progress("painting") as show:
         paint_cabinet(folder / "cabinet", progress=show)
-    queries = [folder / f"{kind.name}.jpg" for kind in KINDS]
-    for kind, query in zip(KINDS, queries, strict=True):
-        paint(kind.name, _UNSEEN_SPECIMEN).save(query, quality=90)
+    for kind, output in zip(KINDS, painted, strict=True):
+        output.write_picture(paint(kind.name, _UNSEEN_SPECIMEN), quality=90)
     with Gallery(folder / "cabinet") as gallery:
         with progress("indexing") as show:
             report = gallery.update(progress=show)
         answers = [gallery.search(query, k) for query in queries]
-    place = folder / "sheet.png"
-    draw(answers[0], str(queries[0]), place, show=False)
+    draw(answers[0], str(queries[0]), sheet, show=False)
     if as_json:
         found = [results_as_dict(answer, k) for answer in answers]
-        print_json({"folder": str(folder), "images": report.images, "queries": found, "sheet": str(place)})
+        print_json({"folder": str(folder), "images": report.images, "queries": found, "sheet": str(sheet.place)})
         return
     print(f"{report.images} painted specimens of {len(KINDS)} kinds in {folder / 'cabinet'}")
     print(f"Of the {k} most alike to a specimen that is not among them, its own kind are:")
     for kind, answer in zip(KINDS, answers, strict=True):
         right = sum(hit.label == kind.name for hit in answer)
         print(f"  {kind.title:24} {right:3} of {len(answer)}  {'■' * right}{'□' * (len(answer) - right)}")
-    print(f"The answer to {queries[0]} as a picture: {place}")
+    print(f"The answer to {queries[0]} as a picture: {sheet.place}")
     print("Your own: congener search PICTURE --in FOLDER --sheet answer.png")

@@ -7,9 +7,11 @@ import click
 
 from congener.cli.options import (
     folder_argument,
+    force_option,
     gallery_option,
     json_option,
     open_gallery,
+    output,
     precision_option,
     rerank_option,
     single,
@@ -67,6 +69,7 @@ def _task(gallery: "Gallery", split: Path | None, queries: Path | None, labels: 
 @rerank_option
 @click.option("--adapt", is_flag=True, help="Learn from the labels of those that are asked first.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write all of it as one HTML page.")
+@force_option
 @precision_option
 @json_option
 def evaluate(
@@ -80,6 +83,7 @@ def evaluate(
     rerank: tuple[str, ...],
     adapt: bool,
     report: Path | None,
+    force: bool,
     precision: str | None,
     as_json: bool,
 ) -> None:
@@ -89,16 +93,19 @@ def evaluate(
     """
     from congener.evaluation import check
     from congener.evaluation import evaluate as run
-    from congener.reports import write_report
+    from congener.marks import REPORT
+    from congener.reports import render
 
     cuts = _cuts(k)
     check(cuts, code, rerank, adapt)
+    asked = [table for table in (split, labels) if table]
+    page = report and output(report, REPORT, force=force, asked=asked, galleries=[(folder, single(stores))])
     with open_gallery(folder, single(stores), precision=precision) as gallery:
         update_first(gallery)
         task = _task(gallery, split, queries, labels)
         judged = run(task, gallery.encoder, k=cuts, code=code, rerank=rerank, adapted=adapt).report
-    if report:
-        write_report(judged, report)
+    if page:
+        page.write_page(render(judged))
     if as_json:
         print_json(judged.as_dict())
     else:

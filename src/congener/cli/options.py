@@ -12,6 +12,7 @@ from congener.terminal import missing_note, note, progress
 
 if TYPE_CHECKING:
     from congener.gallery import Gallery
+    from congener.outputs import Output
     from congener.query import Box
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
@@ -71,6 +72,11 @@ rerank_option = click.option(
     metavar="NAME[:k=v]",
     help="Re-rank the answers: qe, aqe, dba, kreciprocal or diffusion; may be repeated, applied in order.",
 )
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    help="Write over what has the output's name, even a picture of yours; without it, only over earlier outputs.",
+)
 k_option = click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many hits.")
 
 
@@ -81,6 +87,22 @@ def open_gallery(
     from congener.gallery import Gallery
 
     return Gallery(folder, store=store, encoder=encoder, precision=precision, moved=is_moved())
+
+
+def output(
+    place: Path, mark: str, *, force: bool, asked: Sequence[str | Path], galleries: Sequence[tuple[Path, Path | None]]
+) -> "Output":
+    """Return where a command is to write. Raises CongenerError, before the work, where it may not or can't.
+
+    asked: what it reads. galleries: folders and where each is kept, None within it.
+    """
+    from congener.gallery import STORE_NAME
+    from congener.outputs import Output
+
+    stores = [store or folder / STORE_NAME for folder, store in galleries]
+    made = Output(place, mark, force=force, asked=asked, folders=[folder for folder, _ in galleries], stores=stores)
+    made.check()
+    return made
 
 
 def single(stores: Sequence[Path]) -> Path | None:

@@ -25,6 +25,7 @@ from congener.errors import GalleryError
 from congener.indexes.base import Index, Neighbours, Vectors
 from congener.indexes.exact import ExactIndex
 from congener.indexes.quantise import STEPS, unpack
+from congener.indexes.score import Whole
 
 if TYPE_CHECKING:
     from usearch.index import Index as Usearch
@@ -134,13 +135,14 @@ class ApproximateIndex(Index):
         with self._walking:
             rows = self._graph.propose(queries, proposed, max(self.effort, proposed))
         found = self._scored(queries, rows)
+        # among holes the walk ends with too few, though there are k: what it then has isn't what is nearest
+        short = np.flatnonzero(np.count_nonzero(found.ids >= 0, axis=1) < min(k, self._walked))
         if self._tail is not None:
             later = self._tail.search(queries, k)
             found = Neighbours(np.append(found.scores, later.scores, axis=1), np.append(found.ids, later.ids, axis=1))
         best = np.lexsort((found.ids, -found.scores))[:, : min(k, len(self))]
         scores, ids = np.take_along_axis(found.scores, best, axis=1), np.take_along_axis(found.ids, best, axis=1)
-        short = np.flatnonzero((ids < 0).any(axis=1))
-        if len(short):  # holes where the walk ended: k are there, but it didn't come by
+        if len(short):
             scores[short], ids[short] = self.exact.search(queries[short], k)
         return Neighbours(scores, ids)
 
@@ -153,15 +155,16 @@ class ApproximateIndex(Index):
         ids = np.where(rows >= 0, self.exact.rows.ids[rows], -1)
         of, at = np.nonzero(ids >= 0)
         scores = np.full(rows.shape, -np.inf, np.float32)
-        scores[of, at] = self.exact.rows.scores(queries, of, rows[of, at])
+        scores[of, at] = self.exact.rows.scores(Whole.of(queries), of, rows[of, at])
         return Neighbours(scores, ids)
 
     def _adopt(self, exact: ExactIndex, graph: Graph | None) -> None:
         self.exact, self._graph = exact, graph
         self._tail: ExactIndex | None = None
-        self._holes = 0.0
+        self._walked, self._holes = 0, 0.0
         if graph is not None:
-            self._holes = float((exact.rows.ids[: graph.rows] < 0).mean()) if graph.rows else 0.0
+            self._walked = int(np.count_nonzero(exact.rows.ids[: graph.rows] >= 0))
+            self._holes = 1 - self._walked / graph.rows if graph.rows else 0.0
             if graph.rows < len(exact.rows.ids):
                 self._tail = exact.part(graph.rows)
 
