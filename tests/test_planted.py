@@ -62,7 +62,7 @@ def run(tree: Path, *tests: str) -> subprocess.CompletedProcess[str]:
     paths = [str(tree / "src"), str(tree), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=1800, check=False)
 
 
 def test_there_are_enough() -> None:
