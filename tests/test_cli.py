@@ -53,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
 
 INDEX_KEYS = {
-    *("found", "indexed", "unchanged", "renamed", "removed", "skipped", "passed_over"),
+    *("found", "indexed", "unchanged", "renamed", "removed", "skipped", "passed_over", "label_table"),
     *("images", "missing", "seconds", "images_per_second", "encoder"),
 }
 HIT_KEYS = {"rank", "score", "similarity", "id", "path", "label", "label_name"}

@@ -20,7 +20,7 @@ from congener.errors import CongenerError, GalleryError, UnknownImageError
 from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
-from congener.labels import ImageLabels, Labels
+from congener.labels import ImageLabels, Labels, TableFit
 from congener.query import Box, Prepared, Query, open_query
 from congener.results import Results
 from congener.searcher import Lens, Searcher, SearchOptions
@@ -227,6 +227,11 @@ class Gallery:
             images = ((row.id, row.path) for row in self.rows())
             self._image_labels = version, ImageLabels.of(images, labels)
         return self._image_labels[1]
+
+    def label_table(self) -> TableFit:
+        """Return how labels.csv fits the images; quick where there is none. Raises GalleryError where no line does."""
+        labels = self.labels
+        return self.image_labels().fit if labels.table else labels.fit({})
 
     @property
     def fit(self) -> Fit | None:

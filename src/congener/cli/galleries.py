@@ -16,6 +16,7 @@ from congener.cli.options import (
     precision_option,
     recall_option,
     single,
+    tell_labels,
 )
 from congener.cli.searching import draw, results_as_dict
 from congener.terminal import missing_note, note, print_json, print_report, printable, progress
@@ -72,12 +73,13 @@ def index(
                 progress=show,
                 index_progress=show,
             )
-        if as_json:
-            print_json(report.as_dict())
-        else:
+        if not as_json:
             print_report(report)
         if report.missing:
             note(missing_note(folder, report))
+        labels = tell_labels(gallery)
+        if as_json:
+            print_json(report.as_dict() | labels)
 
 
 @click.command()
@@ -87,9 +89,9 @@ def index(
 def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
     """Tell what is indexed of FOLDER, and by which encoder."""
     with open_gallery(folder, single(stores)) as gallery:
-        facts = gallery.info()
+        facts, labels = gallery.info(), tell_labels(gallery)
     if as_json:
-        print_json(facts.as_dict())
+        print_json(facts.as_dict() | labels)
         return
     encoder = facts.encoder
     per_image = f", {facts.bytes / facts.images:,.0f} an image" if facts.images else ""

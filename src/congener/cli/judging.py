@@ -15,6 +15,8 @@ from congener.cli.options import (
     precision_option,
     rerank_option,
     single,
+    tell_labels,
+    tell_table,
     update_first,
 )
 from congener.errors import CongenerError
@@ -102,12 +104,15 @@ def evaluate(
     page = report and output(report, REPORT, force=force, asked=asked, galleries=[(folder, single(stores))])
     with open_gallery(folder, single(stores), precision=precision) as gallery:
         update_first(gallery)
+        tables = tell_labels(gallery)
         task = _task(gallery, split, queries, labels)
+        if task.labels:
+            tables |= {"query_table": tell_table(task.labels)}
         judged = run(task, gallery.encoder, k=cuts, code=code, rerank=rerank, adapted=adapt).report
     if page:
         page.write_page(render(judged))
     if as_json:
-        print_json(judged.as_dict())
+        print_json(judged.as_dict() | tables)
     else:
         print_evaluation(judged)
         if report:
@@ -148,9 +153,10 @@ def compare(
     parse_specs(specs)
     with open_gallery(folder, single(stores)) as gallery:
         update_first(gallery)
+        tables = tell_labels(gallery)
         compared = run(gallery, lambda each: _task(each, split, queries, labels), specs, k=cuts)
     if as_json:
-        print_json(compared.as_dict())
+        print_json(compared.as_dict() | tables)
     else:
         print_comparison(compared)
 
@@ -172,9 +178,10 @@ def adapt(folder: Path, stores: tuple[Path, ...], undo: bool, force: bool, as_js
             print_json({"forgotten": had}) if as_json else print("forgotten" if had else "nothing was learned")
             return
         update_first(gallery)
+        tables = tell_labels(gallery)
         report = gallery.adapt(force=force)
     if as_json:
-        print_json(report.as_dict())
+        print_json(report.as_dict() | tables)
         return
     verdict = "in use from now on" if report.kept else "not used, for it doesn't help (--force uses it all the same)"
     print(

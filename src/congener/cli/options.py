@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from congener.terminal import missing_note, note, progress
 
 if TYPE_CHECKING:
     from congener.gallery import Gallery
+    from congener.labels import TableFit
     from congener.outputs import Output
     from congener.query import Box
 
@@ -101,6 +102,21 @@ def check_queries(queries: Sequence[str]) -> None:
             open_file(query).close()
         except CongenerError as error:
             raise CongenerError(f"{query}: {error}") from None
+
+
+def tell_labels(gallery: "Gallery") -> dict[str, Any]:
+    """Tell on stderr which lines of the label tables fit nothing, or contradict each other; return it all for JSON.
+
+    Raises CongenerError for a table of which nothing fits.
+    """
+    return {"label_table": tell_table(gallery.label_table())}
+
+
+def tell_table(fit: "TableFit") -> dict[str, Any]:
+    """Tell on stderr which lines of a table fit nothing; return it all for JSON."""
+    for line in fit.notes():
+        note(line)
+    return fit.as_dict()
 
 
 def update_first(gallery: "Gallery") -> None:

@@ -23,6 +23,7 @@ from congener.cli.options import (
     precision_option,
     recall_option,
     rerank_option,
+    tell_labels,
     update_first,
 )
 from congener.errors import CongenerError
@@ -123,6 +124,7 @@ def search(
         for gallery in galleries:
             if not no_update:
                 update_first(gallery)
+            tell_labels(gallery)
         searcher = Searcher(galleries)
         failed = False
         for number, question in enumerate(questions, 1):
