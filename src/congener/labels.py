@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.errors import GalleryError, unknown_name
+from congener.images import not_a_file
 
 _SHOWN = 20  # valid names in an error message
 
@@ -278,9 +279,14 @@ def _nearest(text: str, names: Collection[str]) -> list[str]:
     return [*near, f"… ({len(names) - len(near):,} more)"]
 
 
-def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file with these columns. Raises GalleryError where that can't be done."""
+def read_table(path: Path, columns: Sequence[str], *, piped: bool = False) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file with these columns. Raises GalleryError where that can't be done.
+
+    piped: it may be a pipe, as a shell makes of <(…); one that lies in a folder might keep who opens it waiting.
+    """
     try:
+        if (problem := not_a_file(os.stat(path).st_mode)) and not (piped and path.is_fifo()):
+            raise GalleryError(f"can't read {path}: {problem}")
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if not set(columns) <= set(rows.fieldnames or ()):

@@ -94,7 +94,7 @@ def split_by(gallery: Gallery, table: Path) -> Task:
     chosen: dict[bool, list[int]] = {True: [], False: []}
     labels = list(items.labels)
     seen: set[int] = set()
-    for line in read_table(table, ("path", "label", "is_query")):
+    for line in read_table(table, ("path", "label", "is_query"), piped=True):
         row = files.find(table, line["path"])
         if row is None:
             raise CongenerError(f"{table}: {line['path']} is not among the images of {gallery.folder}")
@@ -166,7 +166,9 @@ def _labels_from(table: Path, files: Sequence[Path]) -> tuple[dict[int, str], Ta
     known = _Files(files)
     given: dict[int, str] = {}
     lines = [
-        (row["path"], row["label"]) for row in read_table(table, ("path", "label")) if row["path"] and row["label"]
+        (row["path"], row["label"])
+        for row in read_table(table, ("path", "label"), piped=True)
+        if row["path"] and row["label"]
     ]
     unfit, contradictory = [], []
     for path, label in lines:

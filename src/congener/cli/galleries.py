@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from congener.cli.options import (
+    PLACE,
     folder_argument,
     force_option,
     gallery_option,
@@ -140,7 +141,7 @@ def _learned(facts: "GalleryInfo") -> str:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("congener-demo"))
+@click.argument("folder", type=PLACE, default=Path("congener-demo"))
 @k_option
 @force_option
 @json_option

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from congener.cli.options import (
+    PLACE,
     folder_argument,
     force_option,
     gallery_option,
@@ -26,15 +27,9 @@ if TYPE_CHECKING:
     from congener.gallery import Gallery
     from congener.truth import Task
 
-_split = click.option(
-    "--split", type=click.Path(path_type=Path), help="A table (path,label,is_query): these ask, the others are asked."
-)
-_queries = click.option(
-    "--queries", type=click.Path(path_type=Path), help="A folder of pictures from elsewhere that ask."
-)
-_labels = click.option(
-    "--labels", type=click.Path(path_type=Path), help="With --queries: a table (path,label) of their labels."
-)
+_split = click.option("--split", type=PLACE, help="A table (path,label,is_query): these ask, the others are asked.")
+_queries = click.option("--queries", type=PLACE, help="A folder of pictures from elsewhere that ask.")
+_labels = click.option("--labels", type=PLACE, help="With --queries: a table (path,label) of their labels.")
 _k = click.option("-k", default="1,5,10", show_default=True, metavar="K,K,…", help="Where to cut the answers.")
 
 
@@ -70,7 +65,7 @@ def _task(gallery: "Gallery", split: Path | None, queries: Path | None, labels: 
 @click.option("--code", default="blend", show_default=True, help="blend, pooled, gem, posterior or flatten.")
 @rerank_option
 @click.option("--adapt", is_flag=True, help="Learn from the labels of those that are asked first.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write all of it as one HTML page.")
+@click.option("--report", type=PLACE, help="Write all of it as one HTML page.")
 @force_option
 @precision_option
 @json_option
