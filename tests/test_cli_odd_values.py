@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from congener.cli import cli
 
 from . import test_cli
+from .conftest import write
 from .test_cli import Run
 
 run = test_cli.run  # the fixture
