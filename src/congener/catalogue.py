@@ -21,13 +21,16 @@ from congener.schema import (
     COLUMNS,
     FACTS,
     FORMAT_VERSION,
+    UNREAD_COLUMNS,
     Row,
+    Unread,
     is_older,
     is_ours,
     migrate,
     put_fact,
     sound_fact,
     sound_row,
+    sound_unread,
     stored_format,
     write_catalogue,
 )
@@ -118,7 +121,7 @@ class Catalogue:
     # what the whole gallery has
 
     def get(self, key: str, *default: Any) -> Any:
-        """Return a fact about the gallery: encoder, exclude, format, matrix, changed, generation, index, graph."""
+        """Return a fact about the gallery: see `congener.schema.FACTS`."""
         row = self._one("SELECT value, sum FROM meta WHERE key = ?", (key,))
         if row is None:
             if default and key not in FACTS:
@@ -166,6 +169,13 @@ class Catalogue:
                 if row is None:
                     raise self._unsound(values)
                 yield row
+
+    def unread(self) -> Iterator[Unread]:
+        """Yield the files that can't be read, in order of path; one whose row is damaged is none of them."""
+        with explained(self.folder):
+            for values in self._db.execute(f"SELECT {UNREAD_COLUMNS}, sum FROM unread ORDER BY path"):
+                if unread := sound_unread(values):
+                    yield unread
 
     def slots(self) -> dict[bytes, tuple[int, int]]:
         """Return slot and checksum by content."""

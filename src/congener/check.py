@@ -23,6 +23,7 @@ from congener.examination import READ_AGAIN, CheckReport, Examination, Finding, 
 from congener.files import FoundImage
 from congener.repair import mend
 from congener.schema import FORMAT_VERSION, Row
+from congener.stamp import Stamp, is_same, stamp_of
 from congener.store import Store
 from congener.update import Reading, read_all
 
@@ -112,34 +113,38 @@ def _compare_pictures(
     rows = store.rows()
     done, changed, findings = 0, 0, []
     while some := list(islice(rows, _BLOCK)):
-        there = [row for row in some if not _has_changed(folder, row)]
+        there = [(row, image) for row in some if (image := _found(folder, row))]
         done, changed = done + len(some) - len(there), changed + len(some) - len(there)
-        images = [FoundImage(row.path, row.size, row.mtime_ns) for row in there]
-        with closing(read_all(folder, images, encoder, {})) as readings:
-            for row, reading in zip(there, readings, strict=True):
+        with closing(read_all(folder, [image for _, image in there], encoder, {})) as readings:
+            for (row, image), reading in zip(there, readings, strict=True):
                 done += 1
-                if problem := _difference(row, store.feature(row), reading):
+                if reading.content not in (b"", row.content) and not is_same(row, image):
+                    changed += 1
+                elif problem := _difference(row, store.feature(row), reading):
                     findings.append(Finding("picture", row.path, problem, READ_AGAIN))
                 if progress:
                     progress(done, report.images)
     return replace(report, pictures=done, changed=changed, findings=(*report.findings, *findings))
 
 
-def _has_changed(folder: Path, row: Row) -> bool:
-    """Tell whether a file is gone, or another than was indexed by its size and time."""
+def _found(folder: Path, row: Row) -> FoundImage | None:
+    """Return an image's file as it is now, None where it is gone, or another than was indexed by size or time."""
+    stamp = stamp_of(row)
     try:
-        status = os.stat(folder / row.path)
+        stamp = Stamp.of(os.stat(folder / row.path))
     except FileNotFoundError:
-        return True
+        return None
     except OSError:  # which its reading says
-        return False
-    return (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
+        pass
+    if stamp[:2] != (row.size, row.mtime_ns):
+        return None
+    return FoundImage(row.path, stamp.size, stamp.mtime_ns, ctime_ns=stamp.ctime_ns, inode=stamp.inode)
 
 
 def _difference(row: Row, feature: NDArray[np.float16], reading: Reading) -> str | None:
     """Return what is wrong with a picture's feature (d,) by what was read of its file, or None."""
     if reading.content not in (b"", row.content):
-        return "its file holds something else than was indexed, with the same size and time"
+        return "its file holds something else than was indexed, with the same size and times"
     if reading.problem:
         return reading.problem
     pooled = reading.feature

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from congener import codes, fingerprint
 from congener.cores import cores
 from congener.errors import CongenerError, ImageError
+from congener.files import still_holds
 from congener.fingerprint import BITS, Fingerprint, apart
 from congener.gallery import Gallery
 from congener.labels import Labels
+from congener.memory import Skipped
 from congener.store import Row
-from congener.update import Progress, Skipped
+from congener.update import Progress
 from congener.workers import Workers
 
 DEFAULT = 80
@@ -236,10 +238,11 @@ def _look_at(folder: Path, rows: Sequence[Row], workers: Workers) -> tuple[_Pict
 
 def _changed(file: Path, row: Row) -> str | None:
     try:
-        status = file.stat()
+        same = still_holds(file, row)
     except OSError as error:
         return f"can't be read: {error.strerror}"
-    same = (status.st_size, status.st_mtime_ns) == (row.size, row.mtime_ns)
+    except ImageError as error:
+        return str(error)
     return None if same else "changed since it was indexed: run again"
 
 

@@ -22,11 +22,21 @@ from congener.errors import GalleryError
 from congener.fit import Fit
 from congener.indexes.base import unit
 from congener.indexes.quantise import quantise, unpack
-from congener.schema import COLUMNS, FACTS, FORMAT_VERSION, sound_fact, sound_row
+from congener.schema import (
+    COLUMNS,
+    FACTS,
+    FORMAT_VERSION,
+    UNREAD_COLUMNS,
+    sound_fact,
+    sound_file_name,
+    sound_row,
+    sound_unread,
+)
 from congener.store import PACKED, Store
 
 READ_AGAIN = "it is dropped; congener index reads its file again"
 
+_INDEXES = {"slot": "images_slot", "inode": "images_inode", "path": "sqlite_autoindex_images_1"}
 _BLOCK = 4096
 _ROUNDING = 1e-5  # of float32 sums that are added up in another order, as another processor does
 
@@ -39,7 +49,7 @@ class Finding:
     """Something that isn't as it was written."""
 
     what: str
-    """catalogue, fact, image, feature, fitted, embeddings, graph or picture."""
+    """catalogue, fact, image, unread, file, feature, fitted, embeddings, graph or picture."""
     where: str
     """The file, the image's path, or the name of the fact."""
     problem: str
@@ -129,6 +139,7 @@ class Examination:
         self._look_at_catalogue()
         self._look_at_facts()
         images, slots, sums = self._look_at_rows()
+        self._look_at_lists()
         report = CheckReport(str(self._store.folder), FORMAT_VERSION, images)
         if all(finding.what != "fact" for finding in self._found):
             sound = self._look_at_features(slots, sums)
@@ -153,7 +164,7 @@ class Examination:
                 if problem != "ok":
                     self._note("catalogue", CATALOGUE, problem, "its pages and indexes are written anew")
         # an integrity check looks entries up, and passes over some that can't be read one after the other
-        for column, index in (("slot", "images_slot"), ("path", "sqlite_autoindex_images_1")):
+        for column, index in _INDEXES.items():
             sums = [
                 sum(zlib.crc32(repr(entry).encode()) for entry in self._ask(f"SELECT id, {column} FROM images {how}"))
                 for how in ("NOT INDEXED", f"INDEXED BY {index}")
@@ -182,6 +193,7 @@ class Examination:
             "encoder": start_again(self._store.folder),
             "format": start_again(self._store.folder),
             "exclude": "nothing is left out any more, until congener index --exclude says it again",
+            "default_exclude": "what is passed over by default is, until congener index --no-default-exclude says else",
             "generation": "congener index fits it anew; what was learned from labels, congener adapt learns again",
             "index": "auto, until congener index --index chooses another",
             "matrix": "the number of the file of features is taken for it, where there is only one",
@@ -201,6 +213,16 @@ class Examination:
             slots.append(row.slot)
             sums.append(row.checksum)
         return count, np.frombuffer(slots, np.int64), np.frombuffer(sums, np.int64)
+
+    def _look_at_lists(self) -> None:
+        """Look at the files that can't be read, and at the names of the gallery's own."""
+        for values in self._ask(f"SELECT {UNREAD_COLUMNS}, sum FROM unread"):
+            if sound_unread(values) is None:
+                path = os.fsdecode(values[0]) if isinstance(values[0], bytes | str) else "?"
+                self._note("unread", path, "its row is not what was written", "it is dropped; its file is tried again")
+        for name, total in self._ask("SELECT name, sum FROM files"):
+            if sound_file_name(name, total) is None:
+                self._note("file", str(name), "its row is not what was written", "it is dropped")
 
     def _look_at_features(self, slots: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the slots whose feature is what was written, rising."""

@@ -16,7 +16,9 @@ from congener import codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
-from congener.errors import CongenerError, GalleryError, UnknownImageError
+from congener.errors import CongenerError, GalleryError, ImageError, UnknownImageError, command
+from congener.exclusion import DEFAULT_EXCLUDE
+from congener.files import still_holds
 from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
@@ -79,7 +81,7 @@ class Gallery:
     def _open_store(self) -> Store:
         if self._store is None:
             if not Store.exists(self.store_folder):
-                raise GalleryError(f"{self.folder} is not indexed yet: congener index {self.folder}")
+                raise GalleryError(f"{self.folder} is not indexed yet: {self.command('index')}")
             store = Store.open(self.store_folder)
             made_by = store.get("encoder")
             if not isinstance(made_by, dict) or made_by.keys() != {field.name for field in fields(Identity)}:
@@ -122,6 +124,11 @@ class Gallery:
         return excluded
 
     @property
+    def default_exclude(self) -> bool:
+        """Whether updates pass over what `congener.exclusion.DEFAULT_EXCLUDE` lists."""
+        return bool(self._store.get("default_exclude")) if self._store else True
+
+    @property
     def writable(self) -> bool:
         """Whether the gallery's files may be changed."""
         return os.access(self.store_folder, os.W_OK)
@@ -131,6 +138,12 @@ class Gallery:
         """Tell whether a gallery is kept there."""
         return Store.exists(store)
 
+    def command(self, name: str, *options: str) -> str:
+        """Return a command of congener's for this gallery, for a person to paste into a shell."""
+        is_beside = self.store_folder == self.folder / STORE_NAME
+        place: list[str | Path] = [] if is_beside else ["--gallery", self.store_folder]
+        return command(name, self.folder, *place, *options)
+
     def __len__(self) -> int:
         return len(self._open_store()) if self._store or Store.exists(self.store_folder) else 0
 
@@ -138,7 +151,10 @@ class Gallery:
         self,
         *,
         exclude: Sequence[str] | None = None,
+        default_exclude: bool | None = None,
         prune: bool = False,
+        retry: bool = False,
+        heads: bool = True,
         refit: bool = False,
         index: str | None = None,
         recall: float | None = None,
@@ -149,11 +165,13 @@ class Gallery:
         """Index what is new or changed in the folder, drop what is gone; committed as it goes.
 
         exclude: globs of paths to leave out, remembered for later updates; by default those remembered.
-        prune: remove images whose files are gone even when these are more than half, or the folder is
-        missing. refit: fit the code anew even if little has changed. index: auto, exact or approximate; recall: that an
-        approximate index is to reach, above 0 and at most 1; both remembered. build_index: whether to build or extend
-        an approximate index that is due. progress: called with the numbers of files done and to do; index_progress: of
-        rows in the index.
+        default_exclude: whether to pass over what `congener.exclusion.DEFAULT_EXCLUDE` lists, remembered too; true for
+        a new gallery. prune: remove images whose files are gone even when these are more than half, or the folder is
+        missing. retry: try again what could not be read for what it holds. heads: look into files whose suffix says
+        nothing, to count pictures under other names. refit: fit the code anew even if little has changed. index: auto,
+        exact or approximate; recall: that an approximate index is to reach, above 0 and at most 1; both remembered.
+        build_index: whether to build or extend an approximate index that is due. progress: called with the numbers of
+        files done and to do; index_progress: of rows in the index.
         """
         started = time.perf_counter()
         if not Store.exists(self.store_folder):
@@ -161,7 +179,17 @@ class Gallery:
         store = self._open_store()
         with store.writing():
             graph.choose(store, index, recall)
-            report = update_store(store, self.folder, self.encoder, exclude=exclude, prune=prune, progress=progress)
+            report = update_store(
+                store,
+                self.folder,
+                self.encoder,
+                exclude=exclude,
+                default_exclude=default_exclude,
+                prune=prune,
+                retry=retry,
+                heads=heads,
+                progress=progress,
+            )
             store.compact()
             if report.images and (refit or is_due(store, report.images)):
                 self._refit((store.generation() or {}).get("adapt"))
@@ -266,7 +294,7 @@ class Gallery:
         with store.writing():
             fitted = self.fit
             if fitted is None:
-                raise GalleryError(f"{self.folder} is not indexed to its end yet: congener index {self.folder}")
+                raise GalleryError(f"{self.folder} is not indexed to its end yet: {self.command('index')}")
             sample = labelled(store, self.encoder, self._labels_of())
             embeddings = fitted.embed(BLEND, sample.features, sample.logits)
             _, report = learn(sample.features, sample.logits, sample.labels, embeddings)
@@ -313,6 +341,7 @@ class Gallery:
             format=FORMAT_VERSION,
             bytes=store.size_on_disk(),
             exclude=store.get("exclude"),
+            default_exclude=list(DEFAULT_EXCLUDE) if store.get("default_exclude") else [],
             code="pooled" if fitted is None else codes.DEFAULT,
             dimension=store.dimension if fitted is None else fitted.blend.dimension,
             class_weight=None if fitted is None else fitted.blend.weight,
@@ -331,7 +360,7 @@ class Gallery:
         """Return how embeddings are made here; adapted: by the map learned from the labels, default if it is there."""
         fitted = self.fit
         if adapted and not self.adapted:
-            raise GalleryError(f"nothing was learned from labels yet: congener adapt {self.folder}")
+            raise GalleryError(f"nothing was learned from labels yet: {self.command('adapt')}")
         space = ADAPTED if self.adapted and adapted is not False else BLEND
         number = 0 if self._fit is None else self._fit[0]
         return Lens(fitted, space, (str(self.store_folder), number))
@@ -410,10 +439,9 @@ class Gallery:
         row = None if isinstance(query, Prepared) else self.member(query)
         if row is not None and not isinstance(query, int):
             try:
-                status = os.stat(self.folder / row.path)
-            except OSError:
-                return None
-            if (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
+                if not still_holds(self.folder / row.path, row):
+                    return None
+            except (OSError, ImageError):
                 return None
         return None if row is None or not self.verified([row.id]) else row.id
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from congener.disk import file_sum
-from congener.errors import GalleryError, unknown_name
+from congener.errors import GalleryError, command, unknown_name
 from congener.indexes import INDEXES, ExactIndex, Index
 from congener.store import Embedded, Store
 
@@ -119,8 +119,8 @@ def open_index(
     """
     facts = _facts(store, space)
     if name == "approximate" and not facts:
-        folder = store.folder.parent
-        raise GalleryError(f"there is no approximate index yet: congener index {folder} --index approximate")
+        folder = store.folder.parent if store.folder.name == ".congener" else "FOLDER"
+        raise GalleryError(f"there is no approximate index yet: {command('index', folder, '--index', 'approximate')}")
     if facts and (name == "approximate" or (name is None and is_wanted(store, len(embedded.ids)))):
         from congener.indexes.approximate import ApproximateIndex, GraphError, effort_for
 

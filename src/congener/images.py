@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 from PIL import Image, UnidentifiedImageError
 
-from congener.errors import ImageError, UnreadableError
+from congener.errors import ImageError, PassingError, UnreadableError
 from congener.limits import OWN_RULES, PIXEL_LIMIT, Metered, bare_png, check_cost, check_size
 from congener.rgb import to_rgb
 
@@ -144,6 +144,8 @@ def from_picture(picture: Image.Image) -> Image.Image:
 def _damaged(error: Exception) -> ImageError:
     if isinstance(error, OSError) and error.strerror:  # the disk's fault, not the picture's
         return UnreadableError(f"can't be read: {error.strerror}")
+    if "memory" in str(error).lower():  # the decoder's words for it
+        return PassingError("not enough memory to decode it")
     return ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}")
 
 
@@ -157,7 +159,7 @@ def _reasons(file: IO[bytes]) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(_unidentified(file)) from None
     except MemoryError:
-        raise ImageError("not enough memory to decode it") from None
+        raise PassingError("not enough memory to decode it") from None
     except Exception as error:
         raise _damaged(error) from None
 

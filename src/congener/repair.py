@@ -15,7 +15,17 @@ from congener.encoders import Encoder
 from congener.errors import GalleryError
 from congener.examination import Finding, encoder_of
 from congener.fit import Fit
-from congener.schema import COLUMNS, FACTS, put_fact, rewrite_images, sound_fact, sound_row
+from congener.schema import (
+    COLUMNS,
+    FACTS,
+    UNREAD_COLUMNS,
+    put_fact,
+    rewrite_images,
+    sound_fact,
+    sound_file_name,
+    sound_row,
+    sound_unread,
+)
 from congener.store import Store
 
 
@@ -32,6 +42,8 @@ def mend(place: Path, encoder: Encoder | None, findings: Sequence[Finding]) -> N
                 _mend_facts(store)
             if wrong & {"catalogue", "image"}:
                 _mend_catalogue(store)
+            if wrong & {"catalogue", "unread", "file"}:
+                _mend_lists(store)
             if wrong & {"feature", "picture"}:
                 _drop(store, {finding.where for finding in findings if finding.what in {"feature", "picture"}})
             store.cut_torn_row()
@@ -59,6 +71,20 @@ def _mend_catalogue(store: Store) -> None:
         changes.count += rewrite_images(store.connection, f"{COLUMNS}, sum", kept)
     if store.connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
         store.connection.execute("VACUUM")
+
+
+def _mend_lists(store: Store) -> None:
+    """Drop the rows that aren't as they were written of what can't be read, and of the gallery's own files."""
+    db = store.connection
+    with explained(store.folder):
+        db.execute("BEGIN IMMEDIATE")
+        for path, *others in db.execute(f"SELECT {UNREAD_COLUMNS}, sum FROM unread").fetchall():
+            if sound_unread((path, *others)) is None:
+                db.execute("DELETE FROM unread WHERE path = ?", (path,))
+        for name, total in db.execute("SELECT name, sum FROM files").fetchall():
+            if sound_file_name(name, total) is None:
+                db.execute("DELETE FROM files WHERE name = ?", (name,))
+        db.execute("COMMIT")
 
 
 def _mend_facts(store: Store) -> None:

@@ -21,7 +21,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from io import BufferedWriter, BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -375,7 +374,7 @@ class Store(Catalogue):
             for id in ids:
                 row = self.find(id=id)  # held against its checksum, before it gets another
                 if row is not None:
-                    changes.put(replace(row, slot=int(np.searchsorted(slots, row.slot))))
+                    changes.put(row._replace(slot=int(np.searchsorted(slots, row.slot))))
             last = ids[-1]
 
 

@@ -2,9 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from congener.results import Results
@@ -13,7 +12,9 @@ if TYPE_CHECKING:
     from congener.comparison import Comparison
     from congener.duplicates import Duplicates
     from congener.evaluation import Report
-    from congener.update import Skipped, UpdateReport
+    from congener.gallery import Gallery
+    from congener.memory import Skipped
+    from congener.update import UpdateReport
 
 _SHOWN_SKIPS = 20
 _SHOWN_WORST = 10
@@ -69,27 +70,38 @@ def print_report(report: "UpdateReport") -> None:
         f"{report.renamed:,} renamed or copied + {len(report.skipped):,} skipped; "
         f"{report.removed:,} removed"
     )
-    if report.passed_over:
-        counts = ", ".join(f"{count:,} × {what}" for what, count in report.passed_over.items())
-        print(f"passed over: {counts}")
     rate = f", {report.images_per_second:.0f} images indexed a second" if report.indexed else ""
     print(f"{report.images:,} images can be searched; {report.seconds:.2f} s in all{rate}")
+    note_not_looked_at(report)
     _note_skipped(report.skipped)
 
 
+def note_not_looked_at(report: "UpdateReport") -> None:
+    """Print, a line each on stderr, what kinds of pictures weren't read, and what was passed over."""
+    if report.unread:
+        note(f"{_counted(report.unread)}: pictures of kinds that aren't read")
+    if report.misnamed:
+        note(f"{_counted(report.misnamed)} under other names: rename them, as to .jpg, and they are read")
+    if report.passed_over:
+        note(f"passed over {_counted(report.passed_over)}: congener info tells why")
+
+
+def _counted(counts: "Mapping[str, int]") -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
 def _note_skipped(files: "Sequence[Skipped]") -> None:
-    shown = _SHOWN_SKIPS if sys.stderr.isatty() else len(files)
-    for skipped in files[:shown]:
+    for skipped in files[:_SHOWN_SKIPS]:
         note(f"skipped {skipped.path}: {skipped.reason}")
-    if files[shown:]:
-        note(f"skipped {len(files) - shown} more: --json lists all")
+    if files[_SHOWN_SKIPS:]:
+        note(f"skipped {len(files) - _SHOWN_SKIPS:,} more: --json lists all")
 
 
-def missing_note(folder: Path, report: "UpdateReport") -> str:
+def missing_note(gallery: "Gallery", report: "UpdateReport") -> str:
     """Return what to say when many files are gone."""
     return (
-        f"{report.missing} of {report.images} images are gone from {folder}; is a drive absent? "
-        f"They stay in the gallery until: congener index {folder} --prune"
+        f"{report.missing} of {report.images} images are gone from {gallery.folder}; is a drive absent? "
+        f"They stay in the gallery until: {gallery.command('index', '--prune')}"
     )
 
 

@@ -38,7 +38,14 @@ _UNSEEN_SPECIMEN = 101
     help="Leave out these paths, folders or names. Remembered, and added to those remembered.",
 )
 @click.option("--no-exclude", is_flag=True, help="Forget the remembered globs first.")
+@click.option(
+    "--default-exclude/--no-default-exclude",
+    default=None,
+    help="Pass over hidden twins, bins and thumbnails of other programs, as congener info lists them, or don't. "
+    "Remembered; done at first.",
+)
 @click.option("--prune", is_flag=True, help="Remove images whose files are gone, however many.")
+@click.option("--retry", is_flag=True, help="Try again what could not be read, though it hasn't changed.")
 @click.option("--refit", is_flag=True, help="Fit the code anew, even if little has changed.")
 @click.option("--encoder", metavar="NAME", help="The network; by default the gallery's, or lite0.")
 @precision_option
@@ -50,7 +57,9 @@ def index(
     stores: tuple[Path, ...],
     exclude: tuple[str, ...],
     no_exclude: bool,
+    default_exclude: bool | None,
     prune: bool,
+    retry: bool,
     refit: bool,
     encoder: str | None,
     precision: str | None,
@@ -67,7 +76,9 @@ def index(
         with progress(f"indexing {folder.resolve().name}") as show:
             report = gallery.update(
                 exclude=list(dict.fromkeys([*remembered, *exclude])),
+                default_exclude=default_exclude,
                 prune=prune,
+                retry=retry,
                 refit=refit,
                 index=index,
                 recall=recall,
@@ -77,7 +88,7 @@ def index(
         if not as_json:
             print_report(report)
         if report.missing:
-            note(missing_note(folder, report))
+            note(missing_note(gallery, report))
         labels = tell_labels(gallery)
         if as_json:
             print_json(report.as_dict() | labels)
@@ -115,6 +126,19 @@ def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
     }
     for name, value in lines.items():
         print(f"{name:9} {printable(value)}")
+    _print_passed_over(facts)
+
+
+def _print_passed_over(facts: "GalleryInfo") -> None:
+    from congener.exclusion import DEFAULT_EXCLUDE
+
+    print("passed    over always: what congener drew itself, known by a mark in it")
+    if not facts.default_exclude:
+        print("passed    over by default: nothing (--no-default-exclude)")
+        return
+    print("passed    over by default (until congener index --no-default-exclude):")
+    for glob in facts.default_exclude:
+        print(f"          {glob:27} {DEFAULT_EXCLUDE[glob]}")
 
 
 def _fitted(facts: "GalleryInfo") -> str:

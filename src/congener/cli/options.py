@@ -164,17 +164,17 @@ def update_first(gallery: "Gallery") -> None:
         return
     try:
         with progress(f"indexing {gallery.folder.resolve().name}") as show:
-            report = gallery.update(build_index=False, progress=show)
+            report = gallery.update(build_index=False, heads=False, progress=show)
     except GalleryBusyError:
         note(f"another process is indexing {gallery.folder}: searching what it has so far")
         return
-    if report.skipped:
+    if report.news:
         note(
-            f"{len(report.skipped)} of {report.found} files in {gallery.folder} can't be read: "
-            f"congener index {gallery.folder} tells why"
+            f"{len(report.skipped):,} of {report.found:,} files in {gallery.folder} can't be read: "
+            f"{gallery.command('index')} tells why"
         )
     if report.missing:
-        note(missing_note(gallery.folder, report))
+        note(missing_note(gallery, report))
     if not report.images:
         raise CongenerError(
             f"nothing to search in {gallery.folder}: {report.found} image files found, "
