@@ -87,8 +87,12 @@ def oak_leaf(pen: Pen, rng: Rng) -> None:
     _leaf(pen, bent(outline), _blade(rng, 0.1), veins, bent(stem))
     for side, size in ((-1, rng.uniform(0.9, 1.05)), (1, rng.uniform(0.75, 0.9))):
         foot = np.array([side * rng.uniform(0.34, 0.42), rng.uniform(0.7, 0.8)])
-        pen.fill(stroke(smooth([(0, 0.9), foot * (0.6, 1.0), foot]), 0.035, 0.03), "#6a4a2c", Finish(0.6, 0.02, 0.4))
-        _acorn(pen.at(*foot, -side * rng.uniform(0.2, 0.7), wide=size, tall=size), rng)
+        pen.fill(
+            stroke(smooth([(0, 0.9), (0.6 * foot[0], foot[1]), (foot[0], foot[1])]), 0.035, 0.03),
+            "#6a4a2c",
+            Finish(0.6, 0.02, 0.4),
+        )
+        _acorn(pen.at(foot[0], foot[1], -side * rng.uniform(0.2, 0.7), wide=size, tall=size), rng)
 
 
 def _acorn(pen: Pen, rng: Rng) -> None:
