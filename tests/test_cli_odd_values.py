@@ -184,6 +184,21 @@ def test_more_than_can_be_counted_may_not(run: Run, place: Path, command: str, k
     assert len(done.err) < 4000
 
 
+@pytest.mark.parametrize("year", [1600, 1960, 2300, 3000])
+def test_times_of_any_year_are_kept(run: Run, colours: Path, year: int) -> None:
+    """64 bits of nanoseconds hold 1677 to 2262; some file systems hold more, others put less in its place."""
+    for path in colours.rglob("*.png"):
+        os.utime(path, ns=(0, (year - 1970) * 31_556_952 * 10**9))
+    first, second = (run("index", colours, "--json").json for _ in range(2))
+    assert (first["indexed"], first["skipped"], second["unchanged"]) == (5, [], 5)
+    for words in (
+        ("search", colours / "warm/red.png", "--in", colours),
+        ("duplicates", colours),
+        ("check", colours, "--images"),
+    ):
+        assert (run(*words).code, run(*words).err) == (0, "")
+
+
 def test_without_a_command_the_help_is_shown(run: Run) -> None:
     bare, asked = run(), run("--help")
     assert (bare.code, bare.err, bare.out) == (0, "", asked.out)
