@@ -357,6 +357,8 @@ def test_it_waits_for_no_writer(store: Path) -> None:
 
 
 def test_the_rest_of_an_interrupted_run_is_no_damage_and_cleared_away(store: Path, colours: Path) -> None:
+    with closing(Store.open(store)) as opened:
+        opened.claim(store / "embeddings-9-blend.f16")
     (store / "embeddings-9-blend.f16").write_bytes(b"rest")
     with the(store, "features-*").open("ab") as file:
         file.write(b"torn")

@@ -22,6 +22,7 @@ from congener.errors import GalleryError
 from congener.fit import Fit
 from congener.indexes.base import unit
 from congener.indexes.quantise import quantise, unpack
+from congener.owned import NEW
 from congener.schema import (
     COLUMNS,
     FACTS,
@@ -340,8 +341,8 @@ class Examination:
 
     def _unused(self) -> Iterator[str]:
         store = self._store
-        names = store.leftovers() | {path for glob in ("*.part", "*.new") for path in store.folder.glob(glob)}
-        yield from sorted(path.name for path in names)
+        names = {path.name for path in store.leftovers()} | {NEW for path in [store.folder / NEW] if path.exists()}
+        yield from sorted(names)
         if torn := store.torn_bytes():
             yield f"{torn} bytes of a torn row at the end of the features"
 

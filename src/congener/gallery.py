@@ -18,7 +18,7 @@ from congener import cache, codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.connection import is_writable
-from congener.disk import damaged
+from congener.disk import damaged, explained
 from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
 from congener.errors import CongenerError, GalleryError, ImageError, OutdatedError, UnknownImageError, command
 from congener.exclusion import DEFAULT_EXCLUDE
@@ -28,6 +28,7 @@ from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
 from congener.labels import ImageLabels, Labels
 from congener.original import Original
+from congener.owned import check_place
 from congener.query import Box, Prepared, Query, open_query
 from congener.results import Results
 from congener.searcher import Lens, Searcher, SearchOptions
@@ -76,8 +77,11 @@ class Gallery:
             raise GalleryError(f"no such folder: {self.folder}")
         if Store.exists(self.store_folder):
             self._ask(lambda store: None)
-        elif encoder or precision:
-            _ = self.encoder  # a wrong name is said now
+        else:
+            with explained(self.store_folder):
+                check_place(self.store_folder)
+            if encoder or precision:
+                _ = self.encoder  # a wrong name is said now
 
     @property
     def encoder(self) -> Encoder:

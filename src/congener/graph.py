@@ -83,7 +83,7 @@ def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | N
     """Make or extend the graph over a space where it is due; inside the store's `writing`."""
     if embedded.packed is None or not len(embedded.ids):  # of a generation older than this; the next one has them
         return
-    from congener.indexes.approximate import ApproximateIndex, build_graph, extend_graph, is_sound, measure
+    from congener.indexes.approximate import ApproximateIndex, build_graph, extend_graph, is_sound, measure, part_of
 
     path, facts, rows = store.graph_path(space), _facts(store, space), len(embedded.matrix)
     if facts and not is_sound(path, embedded.matrix.shape[1]):
@@ -92,6 +92,7 @@ def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | N
         return
     started = time.perf_counter()
     make = extend_graph if facts else build_graph
+    store.claim(path, part_of(path))
     make(embedded.packed, path, progress=progress)
     seconds = (facts["seconds"] if facts else 0) + time.perf_counter() - started
     index = ApproximateIndex.over(embedded.keys, embedded.matrix, embedded.packed, path)

@@ -229,6 +229,11 @@ def open_graph(path: str | os.PathLike[str], dimension: int, *, view: bool = Tru
     return Graph(walker, rows, scale, mapped)
 
 
+def part_of(path: Path) -> Path:
+    """Return where a graph is written before it gets its name."""
+    return path.with_name(f"{path.name}.part")
+
+
 def is_sound(path: str | os.PathLike[str], dimension: int) -> bool:
     """Tell whether a file is a graph of this dimension that is as it was written."""
     try:
@@ -305,7 +310,7 @@ def _quantised(vectors: NDArray[np.float32], scale: float) -> NDArray[np.int8]:
 
 
 def _save(graph: Graph, rows: int, path: Path) -> None:
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     try:
         graph.walker.save(part)
         size = part.stat().st_size
