@@ -26,7 +26,7 @@ from congener.files import still_holds
 from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
-from congener.labels import ImageLabels, Labels
+from congener.labels import ImageLabels, Labels, TableFit
 from congener.original import Original
 from congener.owned import check_place
 from congener.query import Box, Prepared, Query, open_query
@@ -294,6 +294,11 @@ class Gallery:
             images = ((row.id, row.path) for row in self.rows())
             self._image_labels = kept = version, ImageLabels.of(images, labels)
         return kept[1]
+
+    def label_table(self) -> TableFit:
+        """Return how labels.csv fits the images; quick where there is none. Raises GalleryError where no line does."""
+        labels = self.labels
+        return self.image_labels().fit if labels.table else labels.fit({})
 
     @property
     def fit(self) -> Fit | None:
