@@ -46,6 +46,10 @@ class Scene:
     def store(self) -> Path:
         return self.pictures / ".congener"
 
+    def files(self) -> list[Path]:
+        """Return the pictures, those behind the link last."""
+        return [*self.pictures.rglob("*.png"), *self.pictures.glob("linked/*")]
+
     def run(self, arguments: Sequence[str], failure: str = "EIO", at: int = 0) -> Outcome:
         """Run the command; `{}` among its arguments is the folder."""
         said = [argument.format(self.pictures) for argument in arguments]
@@ -53,13 +57,17 @@ class Scene:
 
     def paint(self, **colours: Colour) -> None:
         paint({f"{name.replace('_', '/')}.png": colour for name, colour in colours.items()}, self.pictures)
-        for path in self.pictures.rglob("*.png"):
+        for path in self.files():
             self.colours[sha256(path.read_bytes()).hexdigest().upper()] = colour_of(path)
 
 
 def paint_first(scene: Scene) -> None:
     scene.paint(warm_a=(250, 9, 5), warm_b=(240, 99, 3), warm_c=(200, 40, 90), warm_d=(233, 150, 20))
     scene.paint(cold_a=(3, 20, 250), cold_b=(9, 190, 230), cold_c=(90, 40, 190), grey=(128, 128, 128))
+    elsewhere = scene.place / "elsewhere"
+    paint({"linked.png": (10, 240, 20)}, elsewhere)
+    (scene.pictures / "linked").symlink_to(elsewhere)
+    scene.paint()
 
 
 def paint_changes(scene: Scene) -> None:
@@ -81,7 +89,7 @@ def remove_most(scene: Scene) -> None:
 def damage(scene: Scene) -> None:
     """Spoil a feature and an embedding."""
     for glob, at in (("features-*.f16", 7), ("embeddings-*.i8", 8)):
-        (path,) = scene.store.glob(glob)
+        path, *_ = sorted(scene.store.glob(glob))
         data = bytearray(path.read_bytes())
         data[at] ^= 4
         path.write_bytes(data)
@@ -169,7 +177,7 @@ class Trials:
             return {}
         there = {
             path.relative_to(self.scene.pictures).as_posix(): sha256(path.read_bytes()).hexdigest().upper()
-            for path in self.scene.pictures.rglob("*.png")
+            for path in self.scene.files()
         }
         held = held_in(self.scene.store)
         self.restore()

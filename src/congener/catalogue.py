@@ -21,6 +21,7 @@ from congener.disk import (
     DTYPE,
     damaged,
     explained,
+    is_there,
     locked,
     make_folder,
     map_matrix,
@@ -79,7 +80,8 @@ class Catalogue:
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Tell whether there is a gallery to open."""
-        return (folder / CATALOGUE).is_file()
+        with explained(folder):
+            return is_there(folder / CATALOGUE)
 
     @classmethod
     def create(cls, folder: Path, encoder: dict[str, Any]) -> Self:

@@ -22,7 +22,7 @@ from congener.disk import damaged, explained
 from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
 from congener.errors import CongenerError, GalleryError, ImageError, OutdatedError, UnknownImageError, command
 from congener.exclusion import DEFAULT_EXCLUDE
-from congener.files import still_holds
+from congener.files import folder_exists, still_holds
 from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
@@ -73,7 +73,7 @@ class Gallery:
         self._name = encoder if isinstance(encoder, str) else None
         self._precision = precision
         self._encoder = encoder if isinstance(encoder, Encoder) else None
-        if not self.folder.is_dir() and not Store.exists(self.store_folder):
+        if not folder_exists(self.folder) and not Store.exists(self.store_folder):
             raise GalleryError(f"no such folder: {self.folder}")
         if Store.exists(self.store_folder):
             self._ask(lambda store: None)

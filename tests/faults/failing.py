@@ -121,8 +121,8 @@ def _prepare() -> None:
     from tests.faults.trial import ReadHere
 
     congener.encoders.ENCODERS["mean-colour"] = "tests.conftest:MeanColour"
-    congener.update.Workers = ReadHere  # type: ignore[misc]
-    congener.update.ThreadPoolExecutor = InTurn  # type: ignore[misc,assignment,attr-defined]
+    congener.update.Workers = ReadHere  # type: ignore[attr-defined]
+    congener.update.ThreadPoolExecutor = InTurn  # type: ignore[attr-defined,assignment]
     congener.update.COMMIT_SECONDS = 0
     congener.store._COMPACT_BYTES = 1
 
