@@ -15,6 +15,7 @@ from PIL import Image
 
 from congener.errors import CongenerError, ImageError
 from congener.evaluation import Outcome, Report
+from congener.extent import fitted
 from congener.images import open_image
 from congener.results import Hit
 
@@ -395,7 +396,7 @@ def _picture(file: Path, name: str, opener: Opener) -> str:
         picture = opener(file, _THUMBNAIL)
     except ImageError as error:
         return f'<span class="frame"><span class="reason">{_text(str(error))}</span></span>'
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    picture = fitted(picture, _THUMBNAIL, enlarge=False)
     data = BytesIO()
     picture.save(data, "JPEG", quality=80, comment=b"")
     source = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

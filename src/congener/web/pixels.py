@@ -7,8 +7,8 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from congener.extent import fitted
 from congener.images import open_image
 from congener.preprocessing import Preprocess
 from congener.query import Box, crop
@@ -24,8 +24,7 @@ Source = str | bytes
 
 def thumbnail(source: Source, side: int) -> bytes:
     """Return a picture, upright, as WebP of at most this side."""
-    picture = open_image(source, side)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    picture = fitted(open_image(source, side), side, enlarge=False)
     file = BytesIO()
     picture.save(file, "WEBP", quality=_QUALITY, method=2)
     return file.getvalue()
