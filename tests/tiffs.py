@@ -15,7 +15,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 
 
 def tiff(*pages: tuple[NDArray[Any], Mapping[str, Any]], order: Order = "<") -> bytes:
-    """Return a TIFF of pages, each an array (height, width) or (height, width, channels) and options of `write_page`."""
+    """Return a TIFF of pages, each an array (height, width) or (height, width, channels), options of `write_page`."""
     body = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 0))
     link = 4
     for array, options in pages:
