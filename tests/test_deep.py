@@ -22,7 +22,8 @@ COLOURS = np.asarray(SCENE)
 
 def of_bits(pixels: NDArray[np.uint8], bits: int) -> NDArray[np.uint16]:
     """Return what a sensor of so many bits would give."""
-    return np.rint(pixels / 255 * (2**bits - 1)).astype(np.uint16)
+    values: NDArray[np.uint16] = np.rint(pixels / 255 * (2**bits - 1)).astype(np.uint16)
+    return values
 
 
 def png(pixels: NDArray[np.uint16]) -> bytes:
