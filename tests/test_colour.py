@@ -28,6 +28,7 @@ GREYS = {
     "linear": grey_profile(gamma(1)),
     "dot gain": grey_profile(DOT_GAIN),
 }
+LITTLE_CMS = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 P3 = WIDE["Display P3"]
 SCENE = Image.blend(scene((120, 90)), plain("grey", (120, 90)), 0.4)  # colours that all spaces have
 GREY = SCENE.convert("L")
@@ -61,7 +62,7 @@ def mean_apart(a: Image.Image, b: Image.Image) -> float:
 def test_a_wide_space_is_shown_as_srgb(space: str, format: str) -> None:
     stored = in_space(SCENE, WIDE[space])
     picture = open_image(encoded(stored, format, icc_profile=WIDE[space], **FORMATS[format]))
-    assert mean_apart(picture, SCENE) < 1.5
+    assert mean_apart(picture, SCENE) < 2
     assert mean_apart(stored, SCENE) > 3
     small = open_image(encoded(stored.resize((480, 360)), format, icc_profile=WIDE[space], **FORMATS[format]), 30)
     assert mean_apart(small.resize((40, 30)), SCENE.resize((40, 30))) < 2.5
@@ -78,16 +79,15 @@ def test_greys_follow_their_gamma(space: str, mode: str) -> None:
         file = encoded(stored, mode.upper(), icc_profile=GREYS[space], **options)
     else:
         file = encoded(stored.convert(mode), "PNG", icc_profile=GREYS[space])
-    assert mean_apart(open_image(file), GREY.convert("RGB")) < 2.5 if space == "linear" else 1
+    assert mean_apart(open_image(file), GREY.convert("RGB")) < (2.5 if space == "linear" else 1)
     assert mean_apart(stored.convert("RGB"), GREY.convert("RGB")) > 0.5
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P"])
 def test_other_modes_follow_the_profile_of_their_colours(mode: str) -> None:
     stored = in_space(SCENE, P3)
-    picture = open_image(
-        encoded(stored.convert(mode) if mode == "RGBA" else stored.quantize(256), "PNG", icc_profile=P3)
-    )
+    changed = stored.convert(mode) if mode == "RGBA" else stored.quantize(256)
+    picture = open_image(encoded(changed, "PNG", icc_profile=P3))
     assert mean_apart(picture, SCENE) < 2
     assert mean_apart(stored, SCENE) > 3
 
@@ -99,9 +99,7 @@ def test_a_picture_of_pillows_follows_its_profile_once() -> None:
     assert from_picture(once) == once
 
 
-@pytest.mark.parametrize(
-    "profile", [rgb_profile(SRGB, srgb_curve()), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()]
-)
+@pytest.mark.parametrize("profile", [rgb_profile(SRGB, srgb_curve()), LITTLE_CMS])
 def test_srgb_changes_nothing(profile: bytes) -> None:
     for picture in (SCENE, SCENE.convert("RGBA")):
         assert apart(open_image(encoded(picture, "PNG", icc_profile=profile)), SCENE) == 0

@@ -33,21 +33,21 @@ UNREAD: dict[str, Any] = {
 def test_a_sound_tiff_of_a_kind_that_is_not_read_is_not_called_damaged(kind: str) -> None:
     pixels, options, order = UNREAD[kind]
     picture = tiff((pixels, options), order=order)
-    with pytest.raises(ImageError, match=f"^a kind of TIFF that isn't read: .*{kind}"):
+    with pytest.raises(ImageError, match=rf"^a kind of TIFF that isn't read: .*{kind}"):
         open_image(picture)
-    with pytest.raises(ImageError, match="^damaged image"):
+    with pytest.raises(ImageError, match=r"^damaged image"):
         open_image(picture[: len(picture) // 2])
 
 
 def test_a_tiff_whose_compression_may_not_be_read_says_so() -> None:
-    with pytest.raises(ImageError, match="^damaged image, or a kind of TIFF that isn't read: .*WebP"):
+    with pytest.raises(ImageError, match=r"^damaged image, or a kind of TIFF that isn't read: .*WebP"):
         open_image(tiff((COLOURS, {"tags": {259: (3, [50001])}})))
 
 
 def test_a_jpeg_of_12_bits_is_of_a_kind_that_is_not_read() -> None:
     picture = bytearray(encoded(scene(), "JPEG"))
     picture[picture.index(b"\xff\xc0") + 4] = 12
-    with pytest.raises(ImageError, match="^a kind of JPEG that isn't read: compressed, 12 bits a channel"):
+    with pytest.raises(ImageError, match=r"^a kind of JPEG that isn't read: compressed, 12 bits a channel"):
         open_image(bytes(picture))
 
 
@@ -55,5 +55,5 @@ def test_a_jpeg_of_12_bits_is_of_a_kind_that_is_not_read() -> None:
     ("head", "format"), [(b"II*\0", "TIFF"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff", "JPEG")]
 )
 def test_a_header_alone_is_damaged(head: bytes, format: str) -> None:
-    with pytest.raises(ImageError, match=f"^damaged image: begins as {format}"):
+    with pytest.raises(ImageError, match=rf"^damaged image: begins as {format}"):
         open_image(head + bytes(200))
