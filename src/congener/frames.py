@@ -36,8 +36,9 @@ def choose(image: Image.Image, convert: Convert) -> Image.Image:
     first = convert(next(frames))
     if not _may_move(image) or not _is_blank(first):
         return first
+    first = first.copy() if first is image else first  # which the next frame takes the place of
     try:
-        return _first_shown(first, map(convert, frames))
+        return _first_shown(first, (convert(frame.copy()) for frame in frames))
     except Exception:  # a later frame is damaged, or too costly
         return first
 

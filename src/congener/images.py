@@ -17,7 +17,7 @@ from congener.endings import completed
 from congener.errors import ImageError, PassingError, UnreadableError
 from congener.extent import extent_of, turned, with_extent
 from congener.frames import choose, page
-from congener.kinds import is_heif, unidentified
+from congener.kinds import is_heif, rare_compression, unidentified
 from congener.limits import OWN_RULES, PIXEL_LIMIT, Metered, bare_png, check_cost, check_size, stored_size
 from congener.rgb import to_rgb
 
@@ -190,6 +190,9 @@ def _decode(file: IO[bytes], target: int | None, judge: Judge | None) -> Image.I
                 raise
             whole = _despite_warnings(lambda: completed(file, _pixels))
             if whole is None:
+                kind = rare_compression(file)
+                if kind:
+                    raise ImageError(f"damaged image, or a kind of TIFF that isn't read: {kind}") from None
                 raise
             return _despite_warnings(lambda: _decode_once(whole, target, judge))
 
