@@ -136,6 +136,15 @@ class Stuck(Preprocessing):
         return super().__call__(image)
 
 
+class Short(Preprocessing):
+    """Has no memory for red."""
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if image.getpixel((0, 0)) == (255, 0, 0):
+            raise MemoryError
+        return super().__call__(image)
+
+
 class Touching(Preprocessing):
     """Changes the time of a file, named in the environment, while a picture is read."""
 

@@ -27,6 +27,7 @@ from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
 from congener.labels import ImageLabels, Labels, TableFit
+from congener.membership import images_of
 from congener.original import Original
 from congener.owned import check_place
 from congener.query import Box, Prepared, Query, open_query
@@ -501,25 +502,25 @@ class Gallery:
         return None if row is None or not self.verified([row.id]) else row.id
 
     def member(self, query: Query) -> Row | None:
-        """Return the catalogue's row of a query that is an image of the gallery, by path or id."""
-        if isinstance(query, Prepared):
-            return None if query.id is None else self._row(query.id)
-        if isinstance(query, int):
-            return self._row(query)
-        if not isinstance(query, str | os.PathLike):
-            return None
-        path = os.fspath(query)
-        # as written, and with links resolved
-        for file, folder in (
-            (os.path.abspath(path), os.path.abspath(self.folder)),
-            (os.path.realpath(path), os.path.realpath(self.folder)),
-        ):
-            if row := self._find_path(os.path.relpath(file, folder).replace(os.sep, "/")):
-                return row
-        return None
+        """Return the catalogue's row of a query that is an image of the gallery, by path or id: the first of them."""
+        rows = self.members(query)
+        return rows[0] if rows else None
 
-    def _find_path(self, path: str) -> Row | None:
-        return self._ask(lambda store: store.find(path=path))
+    def members(self, query: Query) -> list[Row]:
+        """Return the catalogue's rows of a query that is an image of the gallery, or several: names of one file."""
+        id = query.id if isinstance(query, Prepared) else query
+        if isinstance(id, int):
+            row = self._row(id)
+            file = self.folder / row.path
+            return [row, *(each for each in self._images_of(file) if each.id != id)]
+        return self._images_of(id) if isinstance(id, str | os.PathLike) else []
+
+    def _images_of(self, file: str | os.PathLike[str]) -> list[Row]:
+        return self._ask(lambda store: images_of(store, self.folder, file))
+
+    def stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids, rising (n,), and stamps (n, 4) of images, where they are known."""
+        return self._ask(lambda store: store.stamps())
 
 
 def _other_encoder(folder: Path, made_by: dict[str, Any], encoder: Encoder) -> str:

@@ -12,6 +12,7 @@ from congener.rerank import Space
 from congener.store import Embedded
 
 Ids = NDArray[np.int64]
+_NONE: Ids = np.empty(0, np.int64)
 
 _GALLERY_BITS = 40  # of an id that is unique over several galleries, the part that is the image's own
 
@@ -29,17 +30,20 @@ def own_id(unique: int) -> tuple[int, int]:
 class Part:
     """The embeddings of one gallery and their index, under ids unique over all."""
 
-    def __init__(self, number: int, embedded: Embedded, index: Index) -> None:
-        """number: of the gallery; index: of the embeddings, by their keys."""
+    def __init__(self, number: int, embedded: Embedded, index: Index, hidden: Ids = _NONE) -> None:
+        """number: of the gallery; index: of the embeddings, by their keys; hidden: ids that are never found."""
         self.first = unique_id(number, 0)
         self._embedded, self._index = embedded, index
         keys = embedded.keys[embedded.rows]
         copies = np.flatnonzero(keys != embedded.ids)  # images that share the row of an older one
         order = np.argsort(keys[copies], kind="stable")
         self._copies, self._copied = embedded.ids[copies][order], keys[copies][order]
+        self._hidden, self._seen = hidden, np.setdiff1d(embedded.ids, hidden) if len(hidden) else None
 
     def search(self, queries: Array, k: int, among: Ids | None) -> Neighbours:
         """Return the k nearest images of each query; among: ids to choose from, those that are here."""
+        if self._seen is not None:
+            among = self._seen if among is None else np.setdiff1d(among, self._hidden)
         if among is not None:
             among = among[self._held(among)]  # another thread or process may have added some since
         found = self._index.search(queries, k) if among is None else self._among(queries, k, among)
