@@ -28,6 +28,7 @@ from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
 from congener.labels import ImageLabels, Labels, TableFit
 from congener.membership import images_of
+from congener.origin import check_origin, note_origin
 from congener.original import Original
 from congener.owned import check_place
 from congener.query import Box, Prepared, Query, open_query
@@ -56,15 +57,18 @@ class Gallery:
         store: str | os.PathLike[str] | None = None,
         encoder: str | Encoder | None = None,
         precision: str | None = None,
+        moved: bool = False,
     ) -> None:
         """folder: the images; store: where the gallery is kept, FOLDER/.congener by default.
 
         encoder: a name or an encoder; by default the one that made the gallery, or lite0 for a new one.
-        precision: of an encoder by name, as in `load_encoder`; by default the gallery's.
-        Raises GalleryError when the gallery was made by another encoder, or can't be opened.
+        precision: of an encoder by name, as in `load_encoder`; by default the gallery's. moved: whether the folder is
+        the one that the gallery was made from, though it was elsewhere then; the next update remembers it.
+        Raises GalleryError when the gallery was made by another encoder or from another folder, or can't be opened.
         """
         self.folder = Path(folder)
         self.store_folder = Path(store) if store is not None else self.folder / STORE_NAME
+        self.moved = moved
         self._lock = threading.RLock()
         self._store: Store | None = None
         self._fit: tuple[int, Fit | None] | None = None
@@ -100,19 +104,27 @@ class Gallery:
             if not Store.exists(self.store_folder):
                 raise GalleryError(f"{self.folder} is not indexed yet: {self.command('index')}")
             store = Store.open(self.store_folder)
-            made_by = store.get("encoder")
-            if not isinstance(made_by, dict) or made_by.keys() != {field.name for field in fields(Identity)}:
+            try:
+                self._check(store)
+            except BaseException:
                 store.close()
-                raise damaged(self.store_folder, "it doesn't say which encoder made it")
-            if self._encoder is None:
-                name = self._name or made_by["name"]
-                kept = made_by if name == made_by["name"] else {"precision": None, "preprocessing": None}
-                self._encoder = load_encoder(name, self._precision or kept["precision"], kept["preprocessing"])
-            if self._encoder.identity.as_dict() != made_by:
-                store.close()
-                raise GalleryError(_other_encoder(self.store_folder, made_by, self._encoder))
+                raise
             self._store = store
         return self._store
+
+    def _check(self, store: Store) -> None:
+        """Raise GalleryError unless it was made from this folder, by this encoder, which is loaded now."""
+        if not self.moved:
+            check_origin(store, self.folder)
+        made_by = store.get("encoder")
+        if not isinstance(made_by, dict) or made_by.keys() != {field.name for field in fields(Identity)}:
+            raise damaged(self.store_folder, "it doesn't say which encoder made it")
+        if self._encoder is None:
+            name = self._name or made_by["name"]
+            kept = made_by if name == made_by["name"] else {"precision": None, "preprocessing": None}
+            self._encoder = load_encoder(name, self._precision or kept["precision"], kept["preprocessing"])
+        if self._encoder.identity.as_dict() != made_by:
+            raise GalleryError(_other_encoder(self.store_folder, made_by, self._encoder))
 
     def _ask(self, read: Callable[[Store], _T]) -> _T:
         """Return what is read of the store, one thread at a time.
@@ -218,6 +230,7 @@ class Gallery:
         if not Store.exists(self.store_folder):
             Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
         with self._writing() as store:
+            note_origin(store, self.folder)
             graph.choose(store, index, recall)
             report = update_store(
                 store,

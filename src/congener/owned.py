@@ -8,10 +8,10 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from congener.connection import CATALOGUE
+from congener.connection import CATALOGUE, LOG, SHARED_MEMORY
 from congener.disk import LOCK, sync_folder
 from congener.errors import GalleryError
 from congener.schema import file_name_sum, is_own_name, sound_file_name
@@ -25,6 +25,8 @@ FIRST = frozenset({LOCK, f"{LOCK}-journal", *(NEW + end for end in ("", "-journa
 PAGE = frozenset("web.sqlite" + end for end in ("", "-journal", "-wal", "-shm"))
 """What the page keeps."""
 
+_MAGIC = b"SQLite format 3\0"
+
 
 def is_file(path: Path) -> bool:
     """Tell whether a name is that of a regular file; a link to one is none."""
@@ -32,6 +34,19 @@ def is_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
         return False
+
+
+def holds_other_tables(path: Path) -> bool:
+    """Tell whether a file of the page's name is something else than what the page keeps."""
+    if not is_file(path):
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return not tables <= {"kept", "sqlite_sequence"}
+    except sqlite3.Error:  # a damaged one begins like any
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) != _MAGIC
 
 
 def in_the_way(path: Path) -> GalleryError:
@@ -53,6 +68,14 @@ def check_place(folder: Path) -> None:
             f"{folder} holds other things ({others[0]}) and no gallery: give it a folder of its own, such as "
             f"--gallery {folder / 'congener'}"
         )
+
+
+def others_in(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder and can't be a gallery's own, whose catalogue can't be asked."""
+    own = FIRST | PAGE | {CATALOGUE, LOG, SHARED_MEMORY}
+    return sorted(
+        path.name for path in folder.iterdir() if not ((path.name in own or is_own_name(path.name)) and is_file(path))
+    )
 
 
 def _is_first(path: Path) -> bool:

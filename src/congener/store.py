@@ -123,6 +123,17 @@ class Store(Catalogue):
                 kept.add(facts["file"])
         return frozenset(kept)
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many bytes the catalogue counts on, of each file that it does, but for the graph, by name."""
+        sizes = {self._matrix_path().name: self.counted_on() * self._row_bytes}
+        generation = self.generation()
+        if generation and (slots := generation["slots"]):
+            for name, columns in generation["spaces"].items():
+                path = self.embeddings_path(generation, name)
+                sizes[path.name] = slots * columns * _dtype(name).itemsize
+                sizes[_sums_path(path).name] = slots * SUMS.itemsize
+        return {name: size for name, size in sizes.items() if size}
+
     def _embeddings_names(self, generation: dict[str, Any]) -> set[str]:
         paths = {self.embeddings_path(generation, name) for name in generation["spaces"]}
         return {path.name for path in paths | {_sums_path(path) for path in paths}}
