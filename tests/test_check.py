@@ -26,6 +26,7 @@ from congener.disk import row_sums
 from congener.encoders import Identity
 from congener.encoders.checkpoint import read_checkpoint
 from congener.errors import EncoderError, GalleryBusyError, GalleryError
+from congener.examination import Examination
 from congener.schema import COLUMNS, fitted_sum, image_sum, put_fact
 from congener.store import Store
 
@@ -287,7 +288,6 @@ BAD: dict[str, tuple[str, Spoil]] = {
     "empty": ("no sound gallery", lambda path: path.write_bytes(b"")),
     "cut": ("no sound gallery|damaged", lambda path: os.truncate(path, 5000)),
     "another program's": ("no sound gallery", another_program),
-    "newer": ("format 99.*update congener", newer),
     "a pickle": ("no sound gallery", lambda path: path.write_bytes(pickle.dumps({"format": 4}))),
     "no encoder": ("encoder", lambda path: sql(path.parent, "DELETE FROM meta WHERE key = 'encoder'")),
     "other tables": ("tables", lambda path: sql(path.parent, "ALTER TABLE images ADD COLUMN more TEXT")),
@@ -309,11 +309,49 @@ def test_what_is_no_gallery_is_refused_and_left_as_it_is(store: Path, colours: P
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_newer_gallery_is_not_called_damaged(store: Path, colours: Path) -> None:
+    newer(store / "catalogue.sqlite")
+    before = {path: path.read_bytes() for path in store.iterdir()}
+    for ask in (lambda: answer(colours), lambda: checked(store, repair=True)):
+        with pytest.raises(GalleryError, match=r"format 99.*update congener") as refused:
+            ask()
+        assert "delete" not in str(refused.value)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_catalogue_that_is_gone_while_other_files_are_there_is_told(store: Path) -> None:
     (store / "catalogue.sqlite").unlink()
     (finding,) = checked(store, repair=True).findings
     assert (finding.what, finding.problem) == ("catalogue", "there is none")
     assert the(store, "features-*").exists()
+
+
+def test_no_advice_to_delete_follows_where_other_things_lie(store: Path, tmp_path: Path) -> None:
+    (store / "catalogue.sqlite").write_bytes(b"garbage" * 1000)
+    (finding,) = checked(store).findings
+    assert f"delete the folder {store}" in finding.remedy
+    (store / "holiday.jpg").write_bytes(b"mine")
+    (finding,) = checked(store).findings
+    assert finding.remedy == "keep another gallery with --gallery PATH"
+    (store / "catalogue.sqlite").unlink()
+    assert "delete" not in checked(store).findings[0].remedy
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(GalleryError, match="there is no gallery"):
+        checked(tmp_path / "mine")
+
+
+def test_what_keeps_a_check_from_looking_is_not_called_damage(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Examination.report
+
+    def interrupted(self: Examination) -> CheckReport:
+        self._store.connection.set_progress_handler(lambda: 1, 1)
+        return looked(self)
+
+    monkeypatch.setattr(Examination, "report", interrupted)
+    with pytest.raises(GalleryError, match=r"can't use the gallery.*interrupted") as said:
+        checked(store)
+    assert "delete" not in str(said.value)
 
 
 def test_a_folder_in_a_files_place_is_told(store: Path, colours: Path) -> None:
@@ -327,7 +365,7 @@ def test_a_folder_in_a_files_place_is_told(store: Path, colours: Path) -> None:
 
 def test_a_lock_that_is_none_is_told_and_what_to_do(store: Path, colours: Path) -> None:
     (store / "lock").write_bytes(b"garbage" * 100)
-    with Gallery(colours, encoder=MeanColour()) as gallery, pytest.raises(GalleryError, match="delete that file"):
+    with Gallery(colours, encoder=MeanColour()) as gallery, pytest.raises(GalleryError, match="move that file away"):
         gallery.update()
 
 
@@ -348,6 +386,8 @@ def test_it_waits_for_no_writer(store: Path) -> None:
 
 
 def test_the_rest_of_an_interrupted_run_is_no_damage_and_cleared_away(store: Path, colours: Path) -> None:
+    with closing(Store.open(store)) as opened:
+        opened.claim(store / "embeddings-9-blend.f16")
     (store / "embeddings-9-blend.f16").write_bytes(b"rest")
     with the(store, "features-*").open("ab") as file:
         file.write(b"torn")

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.catalogue import CATALOGUE
 from congener.codes import unit
+from congener.connection import CATALOGUE, is_writable
 from congener.disk import explained, locked
 from congener.encoders import Encoder
-from congener.errors import GalleryError
+from congener.errors import DamagedGalleryError, GalleryBusyError, GalleryError
 from congener.examination import READ_AGAIN, CheckReport, Examination, Finding, Progress, start_again
 from congener.files import FoundImage
 from congener.repair import mend
-from congener.schema import FORMAT_VERSION, Row
+from congener.schema import FORMAT_VERSION, Row, is_own_name
 from congener.stamp import Stamp, is_same, stamp_of
 from congener.store import Store
 from congener.update import Reading, read_all
@@ -51,7 +51,7 @@ def check(
     """
     place = Path(store)
     started = time.perf_counter()
-    if not place.is_dir():
+    if not place.is_dir() or not (Store.exists(place) or any(map(is_own_name, os.listdir(place)))):
         raise GalleryError(f"there is no gallery at {place}: congener index FOLDER makes one")
     with _alone(place):
         report = _examined(place, encoder, folder, progress)
@@ -77,7 +77,7 @@ def _mended(report: CheckReport, examined: Callable[[], CheckReport], encoder: E
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """Keep writers out, where there may be any."""
-    if not os.access(place, os.W_OK):
+    if not is_writable(place):
         yield
         return
     with explained(place), locked(place):
@@ -91,19 +91,26 @@ def _examined(
     if Store.exists(place):
         try:
             store = Store.open(place, trusting=True)
-        except GalleryError as error:
+        except DamagedGalleryError as error:
             problem = str(error)
         else:
-            try:
+            with closing(store), _unchanged(store):
                 examination = Examination(store, encoder, progress)
                 report = examination.report()
                 if folder is not None and report.sound:
                     report = _compare_pictures(report, store, examination.encoder, Path(folder), progress)
                 return report
-            finally:
-                store.close()
     found = Finding("catalogue", CATALOGUE, problem, start_again(place))
     return CheckReport(str(place), FORMAT_VERSION, findings=(found,))
+
+
+@contextmanager
+def _unchanged(store: Store) -> Iterator[None]:
+    """Make sure that nobody writes meanwhile, whom a reader without rights can't keep out."""
+    before = store.version()
+    yield
+    if not is_writable(store.folder) and (store.version() != before or not store.is_current):
+        raise GalleryBusyError(f"another process is writing to the gallery {store.folder}: check it when it has ended")
 
 
 def _compare_pictures(

@@ -25,6 +25,13 @@ class UnreadableError(PassingError):
     """A file can't be read: it is gone, or not allowed, or its disk fails. What it holds is unknown."""
 
 
+class ChangedError(ImageError):
+    """The file of an image of the gallery holds something else than when it was indexed."""
+
+    def __init__(self, message: str = "changed since it was indexed") -> None:
+        super().__init__(message)
+
+
 class EncoderError(CongenerError):
     """An encoder is unknown, or its weights are missing or not the expected ones."""
 
@@ -38,6 +45,14 @@ class UnknownImageError(GalleryError):
 
     def __init__(self, id: int) -> None:
         super().__init__(f"no image has the id {id}")
+
+
+class DamagedGalleryError(GalleryError):
+    """A gallery isn't as it was written, or what lies in its place is none: `congener check` tells more."""
+
+
+class OutdatedError(GalleryError):
+    """What was fitted on a gallery has been replaced while it was asked for."""
 
 
 class GalleryBusyError(GalleryError):

@@ -79,6 +79,8 @@ def _noted(outcomes: list[Outcome], number: int, content: bytes = b"") -> Iterat
         yield
     except ImageError as error:
         outcomes[number] = content, False, str(error), _cause(error)
+    except MemoryError:
+        outcomes[number] = content, False, "not enough memory to read it", CHANCE
     except OSError as error:
         outcomes[number] = content, False, f"can't be read: {error.strerror}", ACCESS
 

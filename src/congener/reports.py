@@ -15,8 +15,9 @@ from PIL import Image
 
 from congener.errors import ImageError
 from congener.evaluation import Outcome, Report
-from congener.images import open_image
+from congener.extent import fitted
 from congener.marks import REPORT, generator
+from congener.original import Original, Source, of_hit, open_source
 from congener.results import Hit
 
 Interval = tuple[float, float]
@@ -24,7 +25,7 @@ Figures = dict[int, float]
 """By k."""
 Names = dict[str, str]
 """By label."""
-Opener = Callable[[Path, int], Image.Image]
+Opener = Callable[[Source, int], Image.Image]
 
 _THUMBNAIL = 168  # pixels; shown at 112, so that it stays sharp on fine screens
 _SHOWN_HITS = 20  # on a sheet
@@ -68,11 +69,11 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def render(report: Report, *, sheets: int = 6, opener: Opener = open_image) -> str:
+def render(report: Report, *, sheets: int = 6, opener: Opener = open_source) -> str:
     """Return the page.
 
     sheets: how many of the worst queries, and of the best, are shown with their hits; opener: opens the pictures of
-    these at a side in pixels, as `open_image` does, or raises ImageError with the reason that is shown in their place.
+    these at a side in pixels, as `open_source` does, or raises ImageError with the reason that is shown in their place.
     """
     names = _names(report)
     worst = report.outcomes[:sheets]
@@ -348,6 +349,7 @@ def _sheets(title: str, order: str, outcomes: Sequence[Outcome], report: Report,
 def _sheet(outcome: Outcome, report: Report, names: Names, opener: Opener) -> str:
     hits = outcome.results[:_SHOWN_HITS]
     file = Path(outcome.results.query)
+    query = Original(os.path.abspath(file), outcome.content) if outcome.content else file
     path = file.relative_to(report.folder) if file.is_relative_to(report.folder) else file
     ap, precision = _fraction(outcome.average_precision), _fraction(outcome.precision)
     about = f"AP {ap} · P@{_largest_k(report)} {precision}"
@@ -357,7 +359,7 @@ def _sheet(outcome: Outcome, report: Report, names: Names, opener: Opener) -> st
 <h3 class="name">{_text(names.get(outcome.label, outcome.label))}</h3>
 <p class="about">{about} · {_text(str(path))}{cut}</p>
 <div class="strip">
-<figure class="tile">{_picture(file, "the query", opener)}<figcaption class="row"><b>Query</b></figcaption></figure>
+<figure class="tile">{_picture(query, "the query", opener)}<figcaption class="row"><b>Query</b></figcaption></figure>
 <ol class="hits">
 {tiles}</ol>
 </div>
@@ -368,7 +370,7 @@ def _sheet(outcome: Outcome, report: Report, names: Names, opener: Opener) -> st
 def _hit(hit: Hit, kind: str, opener: Opener) -> str:
     name = hit.label_name or hit.label or "no label"
     return (
-        f'<li class="tile {kind}" title="{_text(hit.path)}">{_picture(hit.file, name, opener)}'
+        f'<li class="tile {kind}" title="{_text(hit.path)}">{_picture(of_hit(hit), name, opener)}'
         f'<svg class="mark" viewBox="0 0 12 12" role="img" aria-label="{kind}">'
         f'<path d="{_MARKS[kind]}"/></svg>'
         f'<span class="row"><b>{hit.rank}</b><span class="faint">{hit.score:.3f}</span></span>'
@@ -376,13 +378,13 @@ def _hit(hit: Hit, kind: str, opener: Opener) -> str:
     )
 
 
-def _picture(file: Path, name: str, opener: Opener) -> str:
+def _picture(source: Source, name: str, opener: Opener) -> str:
     """Return the picture in its frame, or the reason why there is none."""
     try:
-        picture = opener(file, _THUMBNAIL)
+        picture = opener(source, _THUMBNAIL)
     except ImageError as error:
         return f'<span class="frame"><span class="reason">{_text(str(error))}</span></span>'
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    picture = fitted(picture, _THUMBNAIL, enlarge=False)
     data = BytesIO()
     picture.save(data, "JPEG", quality=80, comment=b"")
     source = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -23,7 +23,7 @@ from congener.cores import core_numbers, cores
 from congener.disk import DTYPE
 from congener.encoders import Encoder
 from congener.errors import EncoderError, GalleryError
-from congener.files import Exclusion, FoundImage, Listing, list_images
+from congener.files import Exclusion, FoundImage, Listing, folder_exists, list_images
 from congener.marks import is_output
 from congener.memory import Memory, Skipped
 from congener.reading import ACCESS, CHANCE, STATUS, File, Outcome, read_files
@@ -134,14 +134,15 @@ def update_store(
     retry: try again what could not be read for what it holds. Raises GalleryError when the folder is missing.
     """
     started = time.perf_counter()
-    if not folder.is_dir() and not prune:
+    there = folder_exists(folder)
+    if not there and not prune:
         raise GalleryError(
             f"the folder {folder} is missing; its {len(store)} images stay in the gallery (--prune removes them)"
         )
     exclude = _remembered(store, "exclude", None if exclude is None else list(exclude))
     default = _remembered(store, "default_exclude", default_exclude)
     found = Listing([])
-    if folder.is_dir():
+    if there:
         found = list_images(folder, exclude, store.folder, default_exclude=default, heads=heads)
     update = _Update(store, found, Memory(store, retry=retry))
     with closing(read_all(folder, update.to_read, encoder, update.slots)) as readings:

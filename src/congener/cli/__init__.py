@@ -13,6 +13,7 @@ from congener.cli.duplicates import duplicates
 from congener.cli.explaining import explain
 from congener.cli.galleries import demo, index, info
 from congener.cli.judging import adapt, compare, evaluate
+from congener.cli.keeping import backup, forget
 from congener.cli.searching import USER_MISTAKE, search
 from congener.cli.serving import serve
 from congener.errors import CongenerError, unknown_name
@@ -40,7 +41,21 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (adapt, check, compare, demo, duplicates, evaluate, explain, index, info, search, serve):
+for _command in (
+    adapt,
+    backup,
+    check,
+    compare,
+    demo,
+    duplicates,
+    evaluate,
+    explain,
+    forget,
+    index,
+    info,
+    search,
+    serve,
+):
     cli.add_command(_command)
 
 

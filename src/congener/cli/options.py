@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +56,39 @@ FRACTION, FRACTION_ABOVE_0 = _Fraction(), _Fraction(above_0=True)
 
 folder_argument = click.argument("folder", type=PLACE)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-gallery_option = click.option(
+_stores_option = click.option(
     "--gallery",
     "stores",
     multiple=True,
     type=PLACE,
     help="Where the gallery is kept, instead of FOLDER/.congener: for folders that can't be written.",
 )
+_MOVED = "congener.moved"
+
+
+def _note_moved(context: click.Context, _: click.Parameter, moved: bool) -> None:
+    context.meta[_MOVED] = moved
+
+
+_moved_option = click.option(
+    "--moved",
+    is_flag=True,
+    expose_value=False,
+    callback=_note_moved,
+    help="With --gallery: FOLDER is the one that it was made from, though it has moved.",
+)
+
+
+def gallery_option(command: Callable[..., object]) -> Callable[..., object]:
+    """Add --gallery, as `stores`, and --moved, which `is_moved` tells."""
+    return _stores_option(_moved_option(command))
+
+
+def is_moved() -> bool:
+    """Tell whether the running command was given --moved."""
+    return bool(click.get_current_context().meta.get(_MOVED))
+
+
 precision_option = click.option(
     "--precision",
     metavar="NAME",
@@ -98,7 +125,7 @@ def open_gallery(
     """Open a gallery; what is heavy is loaded only now."""
     from congener.gallery import Gallery
 
-    return Gallery(folder, store=store, encoder=encoder, precision=precision)
+    return Gallery(folder, store=store, encoder=encoder, precision=precision, moved=is_moved())
 
 
 def output(
@@ -122,6 +149,20 @@ def single(stores: Sequence[Path]) -> Path | None:
     if len(stores) > 1:
         raise CongenerError("--gallery can be given once here")
     return stores[0] if stores else None
+
+
+def place_of(folder: Path, stores: Sequence[Path]) -> Path:
+    """Return where the gallery of a folder is kept. Raises GalleryError where it is that of another folder."""
+    from congener.errors import DamagedGalleryError
+    from congener.gallery import STORE_NAME
+    from congener.origin import check_origin
+    from congener.store import Store
+
+    place = single(stores) or folder / STORE_NAME
+    if not is_moved() and Store.exists(place):
+        with suppress(DamagedGalleryError), closing(Store.open(place, trusting=True)) as store:
+            check_origin(store, folder)
+    return place
 
 
 def box_of(text: str | None) -> "Box | None":

@@ -47,7 +47,7 @@ def serve(
 
     Indexes in the background what is new or changed.
     """
-    create_app, server, access = _web()
+    create_app, server, access, give_back = _web()
     if token is not None and len(token) < 8:
         raise CongenerError("--token takes at least 8 characters, or leave it out and one is made")
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
@@ -65,22 +65,24 @@ def serve(
         if open_page:
             click.launch(link)
         sys.setswitchinterval(_SWITCH_SECONDS)
+        give_back()
         with suppress(KeyboardInterrupt):  # which is raised once it has ended
             server(app).run(sockets=[listener])
     note("ended")
 
 
-def _web() -> "tuple[Callable[..., Any], Callable[..., Any], Any]":
+def _web() -> "tuple[Callable[..., Any], Callable[..., Any], Any, Callable[[], None]]":
     """Load what the page needs; it is an extra."""
     try:
         from congener.web import access
         from congener.web.app import create_app
+        from congener.web.memory import give_back
         from congener.web.server import server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "congener":
             raise
         raise CongenerError(f"the page needs an extra ({error.name}): pip install 'congener[web]'") from None
-    return create_app, server, access
+    return create_app, server, access, give_back
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -1,14 +1,11 @@
-"""Access: who may ask, and how much may be sent. Each check is a plain ASGI middleware."""
+"""Access: who may ask. Each check is a plain ASGI middleware."""
 
-import asyncio
 import hashlib
 import hmac
 import ipaddress
 import re
 import secrets
-import time
 from collections.abc import Collection
-from contextlib import suppress
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,13 +13,11 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from congener.errors import CongenerError
 from congener.web.problems import for_programs, problem
 
 COOKIE = "congener"
 """What the names of cookies begin with."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_DRAINED = 4  # times the limit
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^:/?#@\[\]\s]+))(?::[0-9]{0,5})?")
@@ -94,10 +89,10 @@ class KnownHosts:
             origin = headers.get("origin")
             if not self._is_known(host):
                 refusal = "this host is not served here: use the address that congener serve printed"
-                await _refuse(scope, receive, send, 400, refusal)
+                await refuse(scope, receive, send, 400, refusal)
                 return
             if origin and scope["method"] not in SAFE_METHODS and origin.partition("://")[2] != host:
-                await _refuse(scope, receive, send, 403, "another site may not ask for this")
+                await refuse(scope, receive, send, 403, "another site may not ask for this")
                 return
         await self._app(scope, receive, send)
 
@@ -136,7 +131,7 @@ class Token:
             await self._app(scope, receive, send)
         else:
             detail = "a token is needed: open the login link that congener serve printed, or send it as a bearer"
-            await _refuse(scope, receive, send, 401, detail)
+            await refuse(scope, receive, send, 401, detail)
 
     def _is_known(self, headers: Headers) -> bool:
         kind, _, value = headers.get("authorization", "").partition(" ")
@@ -157,87 +152,7 @@ class Token:
         return response
 
 
-class BodyLimits:
-    """Ends requests whose body is too large, or too slow, whatever is answered to them."""
-
-    def __init__(self, app: ASGIApp, most_bytes: int, most_seconds: float) -> None:
-        self._app = app
-        self._most, self._seconds = most_bytes, most_seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass it on, or refuse it."""
-        headers = Headers(scope=scope) if scope["type"] == "http" else {}
-        length = headers.get("content-length", "0")
-        if length == "0" and "transfer-encoding" not in headers:
-            await self._app(scope, receive, send)
-            return
-        body = _Body(receive, self._most, self._seconds, waits="expect" in headers)
-        begun = False
-
-        async def whole_first(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            if message["type"] == "http.response.start" and not await body.has_come():
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-
-        try:
-            if length.isdigit() and int(length) > self._most:
-                raise _too_large(self._most)
-            await self._app(scope, body.receive, whole_first)
-        except _BodyError as error:
-            if begun:
-                raise
-            await _refuse(scope, receive, whole_first, error.status, str(error))
-
-
-class _Body:
-    """What is sent with a request, within bounds of bytes and time."""
-
-    def __init__(self, receive: Receive, most: int, seconds: float, *, waits: bool) -> None:
-        """waits: whether the client sends nothing before it is asked to."""
-        self._receive, self._most, self._seconds = receive, most, seconds
-        self._until = time.monotonic() + seconds
-        self._taken, self._ended, self._waits = 0, False, waits
-
-    async def receive(self) -> Message:
-        """Return the next part. Raises _BodyError where it is too much, or takes too long."""
-        if self._ended:  # what comes is a disconnection, when it comes
-            return await self._receive()
-        message = await self._next()
-        if self._taken > self._most:
-            raise _too_large(self._most)
-        return message
-
-    async def _next(self) -> Message:
-        self._waits = False
-        try:
-            message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0.001))
-        except TimeoutError:
-            raise _BodyError(408, f"the request's body took longer than {self._seconds:g} s") from None
-        self._taken += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
-        return message
-
-    async def has_come(self) -> bool:
-        """Let the rest come, within bounds, and tell whether it did: a browser reads no answer while it sends."""
-        with suppress(_BodyError):
-            while not (self._ended or self._waits or self._taken > _DRAINED * self._most):
-                await self._next()
-        return self._ended
-
-
-def _too_large(most: int) -> "_BodyError":
-    return _BodyError(413, f"the request is over the limit of {most // 2**20} MiB")
-
-
-class _BodyError(CongenerError):
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
     """Answer with a refusal."""
     response = problem(status, detail) if for_programs(scope["path"]) else PlainTextResponse(detail, status)
     await response(scope, receive, send)

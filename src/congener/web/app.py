@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from congener import __version__
 from congener.gallery import Gallery
 from congener.web import api, models, pages
-from congener.web.access import BodyLimits, KnownHosts, SecurityHeaders, Token
+from congener.web.access import KnownHosts, SecurityHeaders, Token
+from congener.web.bodies import BodyLimits, Budget
 from congener.web.desk import Desk
 from congener.web.facts import Limits
 from congener.web.indexing import Indexing
@@ -81,7 +82,8 @@ def create_app(
     if token is not None:
         app.add_middleware(Token, token)
     app.add_middleware(KnownHosts, hosts)
-    app.add_middleware(BodyLimits, limits.upload_bytes, limits.upload_seconds)
+    app.state.budget = Budget(limits.body_memory)
+    app.add_middleware(BodyLimits, limits.upload_bytes, limits.upload_seconds, app.state.budget)
     app.add_middleware(SecurityHeaders)
     return app
 
@@ -139,7 +141,7 @@ def _add_watching(app: FastAPI) -> None:
             if scope["type"] != "http":
                 await self._app(scope, receive, send)
                 return
-            started, status = time.perf_counter(), 500
+            started, status = time.perf_counter(), 499  # stays where whoever asks goes before the answer
 
             async def noted(message: Message) -> None:
                 nonlocal status
@@ -150,6 +152,9 @@ def _add_watching(app: FastAPI) -> None:
             flying.inc()
             try:
                 await self._app(scope, receive, noted)
+            except Exception:
+                status = 500
+                raise
             finally:
                 flying.dec()
                 route = getattr(scope.get("route"), "path", "none")

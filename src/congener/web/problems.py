@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -134,6 +135,8 @@ def add_problems(app: FastAPI) -> None:
 
             try:
                 await self._app(scope, receive, noted)
+            except ClientDisconnect:  # whoever sent it is gone: there is nobody to answer
+                return
             except Exception:
                 if scope["type"] == "http" and not begun:
                     detail = "something is wrong in Congener itself: its log says what"
