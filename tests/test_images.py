@@ -345,7 +345,8 @@ def test_a_png_with_huge_metadata_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     info.add_text("notes", "x" * 3_000_000, zip=True)
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert open_image(encoded(plain("red", (40, 20)), "PNG", pnginfo=info, exif=exif)).size == (20, 40)
+    picture = encoded(plain("red", (40, 20)), "PNG", pnginfo=info, exif=exif)
+    assert open_image(picture).size == size_of(picture) == (20, 40)
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16", "I", "F"])

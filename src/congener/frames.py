@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import IO, Any, Literal
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 _FRAMES = 100
 _FRAME_PIXELS = 100_000_000
@@ -80,6 +80,8 @@ def _pass_placeholder(image: Image.Image) -> int:
     """Go to the first frame of an APNG whose default image, for who knows no APNG, is no part of it; return which."""
     if not getattr(image, "default_image", False) or getattr(image, "n_frames", 1) < 2:
         return 0
+    from PIL import PngImagePlugin
+
     assert isinstance(image, PngImagePlugin.PngImageFile)
     try:
         image.dispose_op = PngImagePlugin.Disposal.OP_BACKGROUND  # an animation begins on a clear canvas
