@@ -465,7 +465,10 @@ def test_a_tiff_is_turned_as_it_says_however_it_is_laid_out(layout: str) -> None
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_a_tiff_is_turned_as_it_says_in_every_compression(compression: str) -> None:
     scan = scene((203, 151)).convert("1" if compression.startswith("group") else "RGB")
-    stored = open_image(encoded(scan, "TIFF", compression=compression))
+    try:
+        stored = open_image(encoded(scan, "TIFF", compression=compression))
+    except OSError:
+        pytest.skip("this libtiff doesn't know it")
     for orientation in range(1, 9):
         picture = encoded(scan, "TIFF", compression=compression, tiffinfo={ORIENTATION: orientation})
         assert_turned_like_a_png(picture, stored, orientation)
