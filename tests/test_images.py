@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageStat
 from PIL.PngImagePlugin import PngInfo
@@ -443,7 +444,9 @@ STRIPED: dict[str, dict[str, Any]] = {
     "deflate planes": {"compression": DEFLATE, "planar": True},
     "packbits": {"compression": PACKBITS, "rows": 16},
 }
-COMPRESSIONS = ["tiff_lzw", "jpeg", "group3", "group4", "lzma", "zstd"]
+COMPRESSIONS = ["tiff_lzw", "jpeg", "group3", "group4", "lzma"]
+if int(PIL.__version__.split(".")[0]) >= 12:  # to try damages the memory of earlier ones
+    COMPRESSIONS.append("zstd")
 
 
 def assert_turned_like_a_png(picture: bytes, stored: Image.Image, orientation: int) -> None:
@@ -465,10 +468,7 @@ def test_a_tiff_is_turned_as_it_says_however_it_is_laid_out(layout: str) -> None
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_a_tiff_is_turned_as_it_says_in_every_compression(compression: str) -> None:
     scan = scene((203, 151)).convert("1" if compression.startswith("group") else "RGB")
-    try:
-        stored = open_image(encoded(scan, "TIFF", compression=compression))
-    except OSError:
-        pytest.skip("this libtiff doesn't know it")
+    stored = open_image(encoded(scan, "TIFF", compression=compression))
     for orientation in range(1, 9):
         picture = encoded(scan, "TIFF", compression=compression, tiffinfo={ORIENTATION: orientation})
         assert_turned_like_a_png(picture, stored, orientation)
