@@ -135,6 +135,11 @@ class Gallery:
     def __len__(self) -> int:
         return len(self._open_store()) if self._store or Store.exists(self.store_folder) else 0
 
+    def create(self) -> None:
+        """Make a gallery of no images, unless there is one. Raises GalleryError where that can't be."""
+        if not Store.exists(self.store_folder):
+            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+
     def update(
         self,
         *,
@@ -157,8 +162,7 @@ class Gallery:
         rows in the index.
         """
         started = time.perf_counter()
-        if not Store.exists(self.store_folder):
-            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+        self.create()
         store = self._open_store()
         with store.writing():
             graph.choose(store, index, recall)
