@@ -77,6 +77,7 @@ def test_a_webp_that_lacks_metadata_alone_is_read() -> None:
     whole = encoded(SCENE, "WEBP", exif=exif)
     for cut in (1, 10):
         assert apart(open_image(whole[:-cut]), open_image(whole)) == 0
+        assert size_of(whole[:-cut]) == SCENE.size
     with pytest.raises(ImageError, match="damaged"):
         open_image(whole[: len(whole) // 2])
 

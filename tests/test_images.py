@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageStat
 from PIL.PngImagePlugin import PngInfo
@@ -345,7 +346,8 @@ def test_a_png_with_huge_metadata_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     info.add_text("notes", "x" * 3_000_000, zip=True)
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert open_image(encoded(plain("red", (40, 20)), "PNG", pnginfo=info, exif=exif)).size == (20, 40)
+    picture = encoded(plain("red", (40, 20)), "PNG", pnginfo=info, exif=exif)
+    assert open_image(picture).size == size_of(picture) == (20, 40)
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16", "I", "F"])
@@ -442,7 +444,9 @@ STRIPED: dict[str, dict[str, Any]] = {
     "deflate planes": {"compression": DEFLATE, "planar": True},
     "packbits": {"compression": PACKBITS, "rows": 16},
 }
-COMPRESSIONS = ["tiff_lzw", "jpeg", "group3", "group4", "lzma", "zstd"]
+COMPRESSIONS = ["tiff_lzw", "jpeg", "group3", "group4", "lzma"]
+if int(PIL.__version__.split(".")[0]) >= 12:  # to try damages the memory of earlier ones
+    COMPRESSIONS.append("zstd")
 
 
 def assert_turned_like_a_png(picture: bytes, stored: Image.Image, orientation: int) -> None:

@@ -51,11 +51,9 @@ FAULTS = [Fault.read(path) for path in PATCHES]
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of the tree."""
-    for name in ("src", "tests", "pyproject.toml"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(
-            ROOT / name, tmp_path / name, **({"ignore": ignored} if (ROOT / name).is_dir() else {})
-        )
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 

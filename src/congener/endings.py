@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from io import BytesIO
@@ -32,15 +31,13 @@ def completed(file: IO[bytes], decode: Decode) -> IO[bytes] | None:
     decode: to all of its pixels.
     """
     file.seek(0)
-    data = file.read(_MOST_BYTES + 1)
+    head = file.read(12)
+    is_jpeg, is_webp = head[:2] == b"\xff\xd8", head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    data = head + file.read(_MOST_BYTES) if is_jpeg or is_webp else b""
     file.seek(0)
-    if len(data) > _MOST_BYTES:
+    if not data or len(data) > _MOST_BYTES:
         return None
-    if data[:2] == b"\xff\xd8":
-        return _with_end(data.removesuffix(b"\xff"), decode)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _without_rest(data)
-    return None
+    return _with_end(data.removesuffix(b"\xff"), decode) if is_jpeg else _without_rest(data)
 
 
 def _with_end(data: bytes, decode: Decode) -> IO[bytes] | None:
@@ -66,6 +63,8 @@ def _continued(filler: bytes, data: bytes, start: int, restarts: bool) -> bytes:
 
 
 def _digest(image: Image.Image) -> bytes:
+    import hashlib
+
     digest = hashlib.blake2b()
     for box in tiles(image.size):
         digest.update(image.crop(box).tobytes())

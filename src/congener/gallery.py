@@ -200,6 +200,11 @@ class Gallery:
     def __len__(self) -> int:
         return self._ask(len) if Store.exists(self.store_folder) else 0
 
+    def create(self) -> None:
+        """Make a gallery of no images, unless there is one. Raises GalleryError where that can't be."""
+        if not Store.exists(self.store_folder):
+            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+
     def update(
         self,
         *,
@@ -227,8 +232,7 @@ class Gallery:
         files done and to do; index_progress: of rows in the index.
         """
         started = time.perf_counter()
-        if not Store.exists(self.store_folder):
-            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+        self.create()
         with self._writing() as store:
             note_origin(store, self.folder)
             graph.choose(store, index, recall)

@@ -6,8 +6,6 @@ import re
 from contextlib import suppress
 from typing import IO, Any
 
-from PIL import TiffImagePlugin
-
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _HEADS = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -76,6 +74,8 @@ def unread(file: IO[bytes], format: str) -> str:
 
 def _tiff(file: IO[bytes]) -> str:
     """Return what a TIFF says of its pixels; nothing unless it says where all of them are."""
+    from PIL import TiffImagePlugin
+
     tags = _directory(file)
     offsets = tags.get(273, tags.get(324, ()))
     sizes = tags.get(279, tags.get(325, ()))
@@ -94,6 +94,8 @@ def _tiff(file: IO[bytes]) -> str:
 
 def _directory(file: IO[bytes]) -> Any:
     """Return the tags of a TIFF's first page."""
+    from PIL import TiffImagePlugin
+
     file.seek(0)
     head = file.read(8)
     tags: Any = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if 43 in head[2:4] else b""))

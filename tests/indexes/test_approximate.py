@@ -238,3 +238,12 @@ def test_a_graph_that_was_not_written_whole_is_not_kept(tmp_path: Path, monkeypa
     with pytest.raises(OSError, match="could not be written whole"):
         build_graph(PACKED[:100], tmp_path / "graph")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_has_a_graph_mapped_keeps_it_while_it_grows(copy: Path) -> None:
+    reader = open_graph(copy, EMBEDDINGS.shape[1])
+    assert reader.mapped is not None
+    before = bytes(reader.mapped)
+    extend_graph(PACKED, copy, threads=1)
+    assert open_graph(copy, EMBEDDINGS.shape[1]).rows == COUNT
+    assert bytes(reader.mapped) == before

@@ -1,6 +1,6 @@
 """Change one thing at a time in a copy of the tree, and see whether a test that covers it fails.
 
-    python -m tests.mutants.run [--count 100] [--seed 13] [--part indexes --part codes] [--minutes 120] [--json FILE]
+    python -m tests.mutants.run [--count 100] [--seed 13] [--skip 0] [--part indexes --part codes] [--minutes 120]
 
 Needs cosmic-ray: pip install -c constraints.txt cosmic-ray. A mutant is killed by a test that fails or that runs three
 times as long as it should. tests/mutants/SURVIVORS.md says of those that lived why they are harmless.
@@ -80,14 +80,19 @@ def outcome_of(tree: Path, tests: Sequence[str], limit: float | None) -> tuple[s
     return ("killed" if code else "survived"), time.perf_counter() - started
 
 
-def trials(parts: Sequence[str], count: int, seed: int, minutes: float = float("inf")) -> Iterator[Trial]:
-    """Try so many mutants of the parts, in no order, so that what is done by the end is a sample too."""
+def trials(
+    parts: Sequence[str], count: int, seed: int, minutes: float = float("inf"), skip: int = 0
+) -> Iterator[Trial]:
+    """Try so many mutants of the parts, in no order, so that what is done by the end is a sample too.
+
+    skip: how many of them were tried before.
+    """
     ends = time.monotonic() + 60 * minutes
     part_of = {file: part for part in parts for file in files_of(part)}
     limits: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         tree = copy(Path(folder))
-        for mutant in sample(ROOT, list(part_of), count, seed):
+        for mutant in sample(ROOT, list(part_of), count, seed)[skip:]:
             if time.monotonic() > ends:
                 return
             part, file = part_of[mutant.file], tree / mutant.file
@@ -119,12 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--part", action="append", choices=list(COVERING))
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     done = []
-    for trial in trials(options.part or list(COVERING), options.count, options.seed, options.minutes):
+    for trial in trials(options.part or list(COVERING), options.count, options.seed, options.minutes, options.skip):
         print(trial, flush=True)  # noqa: T201
         done.append(trial)
         if options.json:

@@ -113,7 +113,7 @@ def add_problems(app: FastAPI) -> None:
         elif error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
             for_program = for_programs(request.url.path)
             detail = "nothing is at this address; " + (
-                "/openapi.json lists those there are" if for_program else "the gallery is at /"
+                "/openapi.json lists those there are" if for_program else f"the gallery is at {request.app.state.root}/"
             )
         response = answer(request, error.status_code, detail)
         response.headers.update(headers)

@@ -1,6 +1,8 @@
 """Server: uvicorn, with bounds on what comes before a request's body, which it has none for."""
 
 import asyncio
+import logging
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ HEAD_SECONDS = 15.0
 """For these to arrive."""
 GRACE_SECONDS = 1.0
 """For requests under way when the server is to end."""
+_LOGIN = re.compile(r"(/login)\?.*")
 _TOO_LARGE = f"The request's line and headers are over the limit of {HEAD_BYTES // 2**10} KiB."
 
 
@@ -105,6 +108,16 @@ class _Server(uvicorn.Server):
                 connection.transport.close()
 
 
+class Tokenless(logging.Filter):
+    """Keeps the token of a login link out of the log of requests, where somebody asks uvicorn for one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cut off what follows the path of a login link."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_LOGIN.sub(r"\1", each) if isinstance(each, str) else each for each in record.args)
+        return True
+
+
 class _Quiet:
     """Lets requests that the server's end cuts off go without a word in the log."""
 
@@ -121,6 +134,9 @@ class _Quiet:
 
 def server(app: FastAPI, **config: Any) -> uvicorn.Server:
     """Return a server of the app; config: as of `uvicorn.Config`."""
+    access = logging.getLogger("uvicorn.access")
+    if not any(isinstance(each, Tokenless) for each in access.filters):
+        access.addFilter(Tokenless())
     ours: dict[str, Any] = {
         "http": Impatient,
         "ws": "none",
