@@ -69,9 +69,14 @@ PARAMETERS = list(parameters())
 PLACES = [each for each in PARAMETERS if isinstance(each.parameter.type, click.Path)]
 
 
+def is_folder_or_output(parameter: click.Parameter) -> bool:
+    """Tell whether a command may write there; pictures to ask with are read only, and given as text."""
+    return isinstance(parameter.type, click.Path) and parameter.type.type is Path
+
+
 def words(asked: Asked, value: str, folder: Path) -> list[str]:
     """Return the command with this value, and with sound ones for all that it can't do without."""
-    if isinstance(asked.parameter.type, click.Path) and asked.command != "explain":  # nothing outside is touched
+    if is_folder_or_output(asked.parameter):  # nothing outside is touched
         value = value.replace("..", "x").lstrip("/") if value.strip("/") else value.replace("/", "x")
     before: list[str] = []
     given = isinstance(asked.parameter, click.Option)
