@@ -26,6 +26,7 @@ from congener.disk import row_sums
 from congener.encoders import Identity
 from congener.encoders.checkpoint import read_checkpoint
 from congener.errors import EncoderError, GalleryBusyError, GalleryError
+from congener.examination import Examination
 from congener.schema import COLUMNS, fitted_sum, image_sum, put_fact
 from congener.store import Store
 
@@ -325,6 +326,34 @@ def test_a_catalogue_that_is_gone_while_other_files_are_there_is_told(store: Pat
     assert the(store, "features-*").exists()
 
 
+def test_no_advice_to_delete_follows_where_other_things_lie(store: Path, tmp_path: Path) -> None:
+    (store / "catalogue.sqlite").write_bytes(b"garbage" * 1000)
+    (finding,) = checked(store).findings
+    assert f"delete the folder {store}" in finding.remedy
+    (store / "holiday.jpg").write_bytes(b"mine")
+    (finding,) = checked(store).findings
+    assert finding.remedy == "keep another gallery with --gallery PATH"
+    (store / "catalogue.sqlite").unlink()
+    assert "delete" not in checked(store).findings[0].remedy
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(GalleryError, match="there is no gallery"):
+        checked(tmp_path / "mine")
+
+
+def test_what_keeps_a_check_from_looking_is_not_called_damage(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Examination.report
+
+    def interrupted(self: Examination) -> CheckReport:
+        self._store.connection.set_progress_handler(lambda: 1, 1)
+        return looked(self)
+
+    monkeypatch.setattr(Examination, "report", interrupted)
+    with pytest.raises(GalleryError, match=r"can't use the gallery.*interrupted") as said:
+        checked(store)
+    assert "delete" not in str(said.value)
+
+
 def test_a_folder_in_a_files_place_is_told(store: Path, colours: Path) -> None:
     path = the(store, "embeddings-*.f16")
     path.unlink()
@@ -357,6 +386,8 @@ def test_it_waits_for_no_writer(store: Path) -> None:
 
 
 def test_the_rest_of_an_interrupted_run_is_no_damage_and_cleared_away(store: Path, colours: Path) -> None:
+    with closing(Store.open(store)) as opened:
+        opened.claim(store / "embeddings-9-blend.f16")
     (store / "embeddings-9-blend.f16").write_bytes(b"rest")
     with the(store, "features-*").open("ab") as file:
         file.write(b"torn")

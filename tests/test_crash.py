@@ -228,7 +228,7 @@ def test_check_takes_the_graph_of_an_older_generation_for_unused(
         gallery.adapt(force=True)
         gallery.update(index=APPROXIMATE)
         monkeypatch.setattr(Store, "sweep", lambda store: None)
-        monkeypatch.setattr(Gallery, "_refresh_index", lambda gallery, progress: None)
+        monkeypatch.setattr(Gallery, "_refresh_index", lambda *_: None)
         gallery.forget()
     report = check(colours / ".congener", encoder=encoder)
     assert not report.findings

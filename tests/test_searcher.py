@@ -181,3 +181,12 @@ def test_an_unknown_id_is_said(gallery: Gallery) -> None:
     for ask in ({}, {"like": [999]}, {"unlike": [999]}):
         with pytest.raises(CongenerError, match="no image has the id 999"):
             gallery.search(999 if not ask else 1, **ask)  # type: ignore[arg-type]
+
+
+def test_what_another_handle_has_changed_is_seen(gallery: Gallery, encoder: MeanColour) -> None:
+    """The index is kept from one search to the next, as long as nothing changes."""
+    assert gallery.search(plain("white"), 1)[0].path != "white.png"
+    write(gallery.folder / "white.png", "white")
+    with Gallery(gallery.folder, store=gallery.store_folder, encoder=encoder) as other:
+        other.update()
+    assert gallery.search(plain("white"), 1)[0].path == "white.png"

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.changes import Changes
-from congener.connection import CATALOGUE, PATIENCE, Connection, connect, is_writable
+from congener.connection import CATALOGUE, LOG, PATIENCE, SHARED_MEMORY, Connection, connect, is_writable
 from congener.disk import (
     DTYPE,
     damaged,
     explained,
+    is_there,
     locked,
     make_folder,
     map_matrix,
@@ -29,6 +30,7 @@ from congener.disk import (
     sync_folder,
 )
 from congener.errors import DamagedGalleryError, GalleryError
+from congener.owned import FIRST, NEW, PAGE, Owned, check_place, holds_other_tables, is_file
 from congener.schema import (
     COLUMNS,
     FACTS,
@@ -66,6 +68,8 @@ class Catalogue:
         self.folder = folder
         self._connection, self._db = connection, connection.db
         self._number = next(_opened)
+        self.owned = Owned(folder, self._db)
+        """Its files."""
         encoder = self.get("encoder")
         dimension = encoder.get("dimension") if isinstance(encoder, dict) else None
         if not isinstance(dimension, int) or not 0 < dimension < 2**20:
@@ -76,7 +80,8 @@ class Catalogue:
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Tell whether there is a gallery to open."""
-        return (folder / CATALOGUE).is_file()
+        with explained(folder):
+            return is_there(folder / CATALOGUE)
 
     @classmethod
     def create(cls, folder: Path, encoder: dict[str, Any]) -> Self:
@@ -85,8 +90,9 @@ class Catalogue:
         Two processes may do so at once: the first one's stands.
         """
         with explained(folder):
-            make_folder(folder)
             if not cls.exists(folder):
+                check_place(folder)
+                make_folder(folder)
                 with locked(folder, timeout=30):
                     if not cls.exists(folder):
                         _write_empty(folder, encoder)
@@ -167,11 +173,22 @@ class Catalogue:
     def size_on_disk(self) -> int:
         """Return the bytes that the gallery's files take."""
         total = 0
-        with explained(self.folder):
-            for path in self.folder.iterdir():
-                with suppress(FileNotFoundError):  # a log, drawn in meanwhile
-                    total += path.stat().st_size if path.is_file() else 0
+        for path in self.own_files():
+            with suppress(OSError):  # a log, drawn in meanwhile
+                total += path.stat().st_size
         return total
+
+    def own_files(self) -> list[Path]:
+        """Return the files that are there and that the gallery wrote; the catalogue last, which knows the others."""
+        with explained(self.folder):
+            names = sorted(self.owned.names() | self.kept_names())
+            page = () if holds_other_tables(self.folder / "web.sqlite") else sorted(PAGE)
+            names += [*page, *sorted(FIRST), SHARED_MEMORY, LOG, CATALOGUE]
+            return [path for path in (self.folder / name for name in names) if is_file(path)]
+
+    def kept_names(self) -> frozenset[str]:
+        """Return the names of the files that the catalogue counts on."""
+        return frozenset({self._matrix_path().name})
 
     # images
 
@@ -398,8 +415,10 @@ class Catalogue:
 
 def _write_empty(folder: Path, encoder: dict[str, Any]) -> None:
     """Write a catalogue of no images beside its place, then give it its name: nobody sees half of one."""
-    fresh = folder / f"{CATALOGUE}.new"
-    fresh.unlink(missing_ok=True)
+    fresh = folder / NEW
+    for name in FIRST:
+        if name.startswith(NEW) and is_file(folder / name):
+            (folder / name).unlink()
     write_catalogue(fresh, encoder)
     fresh.replace(folder / CATALOGUE)
     sync_folder(folder)

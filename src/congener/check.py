@@ -22,7 +22,7 @@ from congener.errors import DamagedGalleryError, GalleryBusyError, GalleryError
 from congener.examination import READ_AGAIN, CheckReport, Examination, Finding, Progress, start_again
 from congener.files import FoundImage
 from congener.repair import mend
-from congener.schema import FORMAT_VERSION, Row
+from congener.schema import FORMAT_VERSION, Row, is_own_name
 from congener.stamp import Stamp, is_same, stamp_of
 from congener.store import Store
 from congener.update import Reading, read_all
@@ -51,7 +51,7 @@ def check(
     """
     place = Path(store)
     started = time.perf_counter()
-    if not place.is_dir():
+    if not place.is_dir() or not (Store.exists(place) or any(map(is_own_name, os.listdir(place)))):
         raise GalleryError(f"there is no gallery at {place}: congener index FOLDER makes one")
     with _alone(place):
         report = _examined(place, encoder, folder, progress)

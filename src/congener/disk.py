@@ -5,6 +5,7 @@ import mmap
 import os
 import shutil
 import sqlite3
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,14 @@ def file_sum(path: Path) -> int:
     return total
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file. Raises OSError where that can't be told: what a disk doesn't give isn't absent."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def damaged(folder: Path, what: str) -> DamagedGalleryError:
     """Return the error for a gallery that isn't as it was written."""
     return DamagedGalleryError(
@@ -127,7 +136,7 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _explain(folder, error) from error
+        raise explain(folder, error) from error
     except UnicodeDecodeError as error:  # the message itself quotes what is damaged
         raise no_catalogue(folder, "malformed text") from error
     except OSError as error:
@@ -143,7 +152,7 @@ def no_catalogue(folder: Path, why: str) -> DamagedGalleryError:
     )
 
 
-def _explain(folder: Path, error: sqlite3.Error) -> GalleryError:
+def explain(folder: Path, error: sqlite3.Error) -> GalleryError:
     """Return what an error of SQLite means; its codes: https://sqlite.org/rescode.html."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # 0: of Python's module itself, as for what is closed
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such " in str(error):

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.connection import CATALOGUE
-from congener.disk import explained, file_sum, row_sums
+from congener.disk import explain, explained, file_sum, is_there, row_sums
 from congener.encoders import Encoder, load_encoder
-from congener.errors import GalleryError
+from congener.errors import DamagedGalleryError, GalleryError
 from congener.fit import Fit
 from congener.indexes.base import unit
 from congener.indexes.quantise import quantise, unpack
+from congener.owned import NEW, others_in
 from congener.schema import (
     COLUMNS,
     FACTS,
@@ -98,6 +99,8 @@ class CheckReport:
 
 def start_again(place: Path) -> str:
     """Return what to do where nothing can be mended."""
+    if others_in(place):
+        return "keep another gallery with --gallery PATH"
     return f"delete the folder {place} and index again"
 
 
@@ -121,8 +124,11 @@ def encoder_of(store: Store, encoder: Encoder | None) -> Encoder:
 class Examination:
     """One look at everything."""
 
-    def __init__(self, store: Store, encoder: Encoder | None, progress: Progress | None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, encoder: Encoder | None, progress: Progress | None, *, afresh: bool = True
+    ) -> None:
+        """afresh: whether to make every embedding afresh from its feature, by the encoder, and compare."""
+        self._store, self._afresh = store, afresh
         self._db = store.connection
         self._given = encoder
         self._progress = progress
@@ -154,7 +160,10 @@ class Examination:
     def _ask(self, query: str) -> Iterator[Any]:
         try:
             yield from self._db.execute(query)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            explanation = explain(self._store.folder, error)
+            if not isinstance(explanation, DamagedGalleryError):  # it can't be looked at now
+                raise explanation from error
             remedy = f"it is written anew where it can be read; else {start_again(self._store.folder)}"
             self._note("catalogue", CATALOGUE, str(error), remedy)
 
@@ -253,7 +262,7 @@ class Examination:
         fit = self._fit(generation)
         names = [name for name in generation["spaces"] if self._is_as_written(generation, name, reached)]
         compared = {}
-        if fit is not None:
+        if fit is not None and self._afresh:
             compared = {name: len(reached) for name in names if not name.endswith(PACKED)}
             self._compare(generation, fit, names, reached)
         return compared, len(slots) - len(reached)
@@ -317,7 +326,7 @@ class Examination:
         """Return how many rows the approximate index holds."""
         facts = self._store.get("graph", None)
         path = self._store.folder / str(facts["file"]) if facts else None
-        if not facts or path is None or not path.exists():
+        if not facts or path is None or not is_there(path):
             return 0
         from congener.indexes.approximate import GraphError, open_graph
 
@@ -340,8 +349,8 @@ class Examination:
 
     def _unused(self) -> Iterator[str]:
         store = self._store
-        names = store.leftovers() | {path for glob in ("*.part", "*.new") for path in store.folder.glob(glob)}
-        yield from sorted(path.name for path in names)
+        names = {path.name for path in store.leftovers()} | {NEW for path in [store.folder / NEW] if path.exists()}
+        yield from sorted(names)
         if torn := store.torn_bytes():
             yield f"{torn} bytes of a torn row at the end of the features"
 

@@ -18,17 +18,19 @@ from congener import cache, codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.connection import is_writable
-from congener.disk import damaged
+from congener.disk import damaged, explained
 from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
 from congener.errors import CongenerError, GalleryError, ImageError, OutdatedError, UnknownImageError, command
 from congener.exclusion import DEFAULT_EXCLUDE
-from congener.files import still_holds
+from congener.files import folder_exists, still_holds
 from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
-from congener.labels import ImageLabels, Labels
+from congener.labels import ImageLabels, Labels, TableFit
 from congener.membership import images_of
+from congener.origin import check_origin, note_origin
 from congener.original import Original
+from congener.owned import check_place
 from congener.query import Box, Prepared, Query, open_query
 from congener.results import Results
 from congener.searcher import Lens, Searcher, SearchOptions
@@ -55,15 +57,18 @@ class Gallery:
         store: str | os.PathLike[str] | None = None,
         encoder: str | Encoder | None = None,
         precision: str | None = None,
+        moved: bool = False,
     ) -> None:
         """folder: the images; store: where the gallery is kept, FOLDER/.congener by default.
 
         encoder: a name or an encoder; by default the one that made the gallery, or lite0 for a new one.
-        precision: of an encoder by name, as in `load_encoder`; by default the gallery's.
-        Raises GalleryError when the gallery was made by another encoder, or can't be opened.
+        precision: of an encoder by name, as in `load_encoder`; by default the gallery's. moved: whether the folder is
+        the one that the gallery was made from, though it was elsewhere then; the next update remembers it.
+        Raises GalleryError when the gallery was made by another encoder or from another folder, or can't be opened.
         """
         self.folder = Path(folder)
         self.store_folder = Path(store) if store is not None else self.folder / STORE_NAME
+        self.moved = moved
         self._lock = threading.RLock()
         self._store: Store | None = None
         self._fit: tuple[int, Fit | None] | None = None
@@ -73,12 +78,15 @@ class Gallery:
         self._name = encoder if isinstance(encoder, str) else None
         self._precision = precision
         self._encoder = encoder if isinstance(encoder, Encoder) else None
-        if not self.folder.is_dir() and not Store.exists(self.store_folder):
+        if not folder_exists(self.folder) and not Store.exists(self.store_folder):
             raise GalleryError(f"no such folder: {self.folder}")
         if Store.exists(self.store_folder):
             self._ask(lambda store: None)
-        elif encoder or precision:
-            _ = self.encoder  # a wrong name is said now
+        else:
+            with explained(self.store_folder):
+                check_place(self.store_folder)
+            if encoder or precision:
+                _ = self.encoder  # a wrong name is said now
 
     @property
     def encoder(self) -> Encoder:
@@ -96,19 +104,27 @@ class Gallery:
             if not Store.exists(self.store_folder):
                 raise GalleryError(f"{self.folder} is not indexed yet: {self.command('index')}")
             store = Store.open(self.store_folder)
-            made_by = store.get("encoder")
-            if not isinstance(made_by, dict) or made_by.keys() != {field.name for field in fields(Identity)}:
+            try:
+                self._check(store)
+            except BaseException:
                 store.close()
-                raise damaged(self.store_folder, "it doesn't say which encoder made it")
-            if self._encoder is None:
-                name = self._name or made_by["name"]
-                kept = made_by if name == made_by["name"] else {"precision": None, "preprocessing": None}
-                self._encoder = load_encoder(name, self._precision or kept["precision"], kept["preprocessing"])
-            if self._encoder.identity.as_dict() != made_by:
-                store.close()
-                raise GalleryError(_other_encoder(self.store_folder, made_by, self._encoder))
+                raise
             self._store = store
         return self._store
+
+    def _check(self, store: Store) -> None:
+        """Raise GalleryError unless it was made from this folder, by this encoder, which is loaded now."""
+        if not self.moved:
+            check_origin(store, self.folder)
+        made_by = store.get("encoder")
+        if not isinstance(made_by, dict) or made_by.keys() != {field.name for field in fields(Identity)}:
+            raise damaged(self.store_folder, "it doesn't say which encoder made it")
+        if self._encoder is None:
+            name = self._name or made_by["name"]
+            kept = made_by if name == made_by["name"] else {"precision": None, "preprocessing": None}
+            self._encoder = load_encoder(name, self._precision or kept["precision"], kept["preprocessing"])
+        if self._encoder.identity.as_dict() != made_by:
+            raise GalleryError(_other_encoder(self.store_folder, made_by, self._encoder))
 
     def _ask(self, read: Callable[[Store], _T]) -> _T:
         """Return what is read of the store, one thread at a time.
@@ -184,6 +200,11 @@ class Gallery:
     def __len__(self) -> int:
         return self._ask(len) if Store.exists(self.store_folder) else 0
 
+    def create(self) -> None:
+        """Make a gallery of no images, unless there is one. Raises GalleryError where that can't be."""
+        if not Store.exists(self.store_folder):
+            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+
     def update(
         self,
         *,
@@ -211,9 +232,9 @@ class Gallery:
         files done and to do; index_progress: of rows in the index.
         """
         started = time.perf_counter()
-        if not Store.exists(self.store_folder):
-            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+        self.create()
         with self._writing() as store:
+            note_origin(store, self.folder)
             graph.choose(store, index, recall)
             report = update_store(
                 store,
@@ -291,6 +312,11 @@ class Gallery:
             images = ((row.id, row.path) for row in self.rows())
             self._image_labels = kept = version, ImageLabels.of(images, labels)
         return kept[1]
+
+    def label_table(self) -> TableFit:
+        """Return how labels.csv fits the images; quick where there is none. Raises GalleryError where no line does."""
+        labels = self.labels
+        return self.image_labels().fit if labels.table else labels.fit({})
 
     @property
     def fit(self) -> Fit | None:

@@ -3,7 +3,6 @@
 Nothing is ever changed where a reader may have it mapped: what is made again gets a new number.
 """
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,10 +14,12 @@ from congener.encoders import Encoder
 from congener.errors import GalleryError
 from congener.examination import Finding, encoder_of
 from congener.fit import Fit
+from congener.owned import is_file
 from congener.schema import (
     COLUMNS,
     FACTS,
     UNREAD_COLUMNS,
+    is_own_name,
     put_fact,
     rewrite_images,
     sound_fact,
@@ -105,7 +106,9 @@ def _mend_facts(store: Store) -> None:
                 store.generation()
             except GalleryError:
                 lost |= {"generation"}
-        matrices = list(store.folder.glob("features-*.f16"))
+        matrices = [path for path in store.folder.glob("features-*.f16") if is_own_name(path.name) and is_file(path)]
+        known = store.owned.names()
+        matrices = [path for path in matrices if path.name in known] or matrices
         guessed = FACTS | {"changed": max(len(store), 1)}
         if len(matrices) == 1:
             with suppress(ValueError):
@@ -148,5 +151,4 @@ def _delete_graph(store: Store) -> None:
     facts = store.get("graph", None)
     store.set("graph", None)
     if facts:
-        with suppress(OSError):
-            os.unlink(store.folder / os.path.basename(str(facts["file"])))
+        store.owned.delete([str(facts["file"])])

@@ -86,7 +86,9 @@ _SCHEMA = {
     "files": _FILES,
 }
 
-_FILE_NAME = re.compile(r"[a-z]+-[0-9a-z.-]+")
+_FILE_NAME = re.compile(
+    r"features-[0-9]+\.f16|embeddings-[0-9]+-[a-z]+\.(f16|i8)(\.crc)?|graph-[0-9]+-[a-z]+(\.part)?", re.ASCII
+)
 _NUMBERS = struct.Struct("<qqqqII")
 _STAMPED = struct.Struct("<qqqqIIqq")
 
@@ -193,10 +195,14 @@ def sound_unread(values: Sequence[Any]) -> Unread | None:
     return Unread(os.fsdecode(path), size, mtime_ns, ctime_ns, inode, bool(lasting), reason)
 
 
+def is_own_name(name: Any) -> bool:
+    """Tell whether a name is one that a matrix, its checksums or a graph get."""
+    return isinstance(name, str) and _FILE_NAME.fullmatch(name) is not None
+
+
 def sound_file_name(name: Any, total: Any) -> str | None:
     """Return a name of files, or None unless it is what was written: one of a file in the gallery's own folder."""
-    plain = isinstance(name, str) and _FILE_NAME.fullmatch(name)
-    return name if plain and file_name_sum(name) == total else None
+    return name if is_own_name(name) and file_name_sum(name) == total else None
 
 
 def sound_fact(key: str, value: Any, total: Any) -> Any:
@@ -222,7 +228,11 @@ def write_catalogue(path: Path, encoder: dict[str, Any]) -> None:
             db.execute(statement)
         for key, value in (FACTS | {"encoder": encoder}).items():
             put_fact(db, key, value)
+        first = f"features-{FACTS['matrix']}.f16"
+        db.execute("INSERT INTO files VALUES (?, ?)", (first, file_name_sum(first)))
         db.execute("COMMIT")
+        # to close it would write the log's contents into it, too, but say nothing where that fails
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def is_ours(db: sqlite3.Connection) -> bool:
@@ -294,7 +304,7 @@ def _to_4(db: sqlite3.Connection) -> None:
     for key in ("default_exclude", "decoders", "folder"):
         put_fact(db, key, FACTS[key])
     put_fact(db, "format", 4)
-    for name in sorted(_files_of_3(facts)):
+    for name in filter(is_own_name, sorted(_files_of_3(facts))):
         db.execute("INSERT INTO files VALUES (?, ?)", (name, file_name_sum(name)))
     # with the checksum that it has, so that what is damaged stays known as such
     rewrite_images(db, f"{_COLUMNS_3}, sum", lambda values: (*values[:-1], 0, 0, values[-1]))

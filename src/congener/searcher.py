@@ -174,7 +174,7 @@ class Searcher:
         embedding = combine(np.concatenate(asked), np.concatenate(unwanted))
         hidden = [] if include_self else self._members([*wanted, *unlike])
         space = scope.space(np.array(hidden, np.int64), self._labelled(labels) if labels else None)
-        answer = space.search(embedding, max(k, depth(rerank)))
+        answer = space.search(embedding, min(max(k, depth(rerank)), len(scope)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
         similarities = lens.similarity(scope.scores(embedding, ids))

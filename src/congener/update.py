@@ -23,7 +23,7 @@ from congener.cores import core_numbers, cores
 from congener.disk import DTYPE
 from congener.encoders import Encoder
 from congener.errors import EncoderError, GalleryError
-from congener.files import Exclusion, FoundImage, Listing, list_images
+from congener.files import Exclusion, FoundImage, Listing, folder_exists, list_images
 from congener.marks import is_output
 from congener.memory import Memory, Skipped
 from congener.reading import ACCESS, CHANCE, STATUS, File, Outcome, read_files
@@ -63,8 +63,6 @@ class UpdateReport:
     removed: int
     """Dropped from the gallery because their file is gone, or excluded now."""
     skipped: tuple[Skipped, ...]
-    passed_over: dict[str, int]
-    """Files and folders that count for nothing, not even as found, by their glob or by what they are."""
     images: int
     """Searchable afterwards."""
     missing: int
@@ -72,6 +70,8 @@ class UpdateReport:
     seconds: float
     """The whole run, loading the encoder included."""
     encoder: str
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """Files and folders, by the glob that they were passed over for; and what Congener drew itself."""
     unread: dict[str, int] = field(default_factory=dict)
     """Pictures of kinds that aren't read, by kind: raw, or a suffix."""
     misnamed: dict[str, int] = field(default_factory=dict)
@@ -134,14 +134,15 @@ def update_store(
     retry: try again what could not be read for what it holds. Raises GalleryError when the folder is missing.
     """
     started = time.perf_counter()
-    if not folder.is_dir() and not prune:
+    there = folder_exists(folder)
+    if not there and not prune:
         raise GalleryError(
             f"the folder {folder} is missing; its {len(store)} images stay in the gallery (--prune removes them)"
         )
     exclude = _remembered(store, "exclude", None if exclude is None else list(exclude))
     default = _remembered(store, "default_exclude", default_exclude)
     found = Listing([])
-    if folder.is_dir():
+    if there:
         found = list_images(folder, exclude, store.folder, default_exclude=default, heads=heads)
     update = _Update(store, found, Memory(store, retry=retry))
     with closing(read_all(folder, update.to_read, encoder, update.slots)) as readings:
@@ -400,10 +401,10 @@ class _Update:
 
     def report(self, seconds: float, encoder: Encoder) -> UpdateReport:
         """Return the counts."""
-        outputs = Counter(each.reason for each in self._skipped if is_output(each.reason))
+        outputs = Counter(each.reason.removeprefix("an ") for each in self._skipped if is_output(each.reason))
         skipped = [each for each in self._skipped if not is_output(each.reason)]
-        handled = self._indexed + self._renamed + len(skipped)
         found = len(self._found) - outputs.total()
+        handled = self._indexed + self._renamed + len(skipped)
         return UpdateReport(
             found=found,
             indexed=self._indexed,

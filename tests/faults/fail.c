@@ -27,23 +27,26 @@ void fail_arm(long at, int error, int mode) {
     failed[0] = 0;
 }
 
-long fail_count(void) { return counted; }
 const char *fail_what(void) { return failed; }
+
+static void describe(const char *name, int file, const char *path) {
+    char link[64], of[PATH_MAX] = "";
+    if (!path) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+        ssize_t length = ((__typeof__(&readlink))real("readlink"))(link, of, sizeof of - 1);
+        of[length < 0 ? 0 : length] = 0;
+    }
+    snprintf(failed, sizeof failed, "%s %s", name, path ? path : of);
+}
 
 static int is_hit(enum need need, const char *name, int file, const char *path) {
     if (fail_mode == FULL && need != ROOM) return 0;
     if (fail_mode == SHORT && strcmp(name, "write") && strcmp(name, "pwrite")) return 0;
     long number = ++counted;
+    if (!fail_at) describe(name, file, path);
+    if (!fail_at) note_path('f', -1, 0, failed);
     if (number != fail_at && !(fail_mode == FULL && number > fail_at && fail_at > 0)) return 0;
-    if (!failed[0]) {
-        char link[64], of[PATH_MAX] = "";
-        if (!path) {
-            snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-            ssize_t length = ((__typeof__(&readlink))real("readlink"))(link, of, sizeof of - 1);
-            of[length < 0 ? 0 : length] = 0;
-        }
-        snprintf(failed, sizeof failed, "%s %s", name, path ? path : of);
-    }
+    if (number == fail_at) describe(name, file, path);
     return 1;
 }
 

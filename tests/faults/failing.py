@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.faults.replay import read_log
+
 SECONDS = 300
 """After which a run is ended that hangs."""
 
@@ -50,8 +52,6 @@ class Outcome:
     """Its exit status; below 0: the signal that ended it."""
     said: str
     """On standard error."""
-    calls: int
-    """That it made, of those that may fail."""
     failed: str
     """The call that failed, and its file."""
 
@@ -61,7 +61,8 @@ class Runs:
 
     def __init__(self, library: Path, place: Path, path: str) -> None:
         """library: what was made of record.c; place: the folder in which calls may fail; path: of the tests."""
-        environment = {"LD_PRELOAD": str(library), "RECORD_FOLDER": str(place), "RECORD_LOG": os.devnull}
+        self._log = place.with_name(f"{place.name}.log")
+        environment = {"LD_PRELOAD": str(library), "RECORD_FOLDER": str(place), "RECORD_LOG": str(self._log)}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.failing"],
@@ -77,6 +78,10 @@ class Runs:
         self._process.stdin.write(json.dumps(asdict(trial)) + "\n")
         self._process.stdin.flush()
         return Outcome(**json.loads(self._process.stdout.readline()))
+
+    def calls(self) -> list[str]:
+        """Return the calls of the last run that might have failed, with their files, if none was to."""
+        return [operation.paths[0] for operation in read_log(self._log) if operation.kind == "f"]
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -121,8 +126,8 @@ def _prepare() -> None:
     from tests.faults.trial import ReadHere
 
     congener.encoders.ENCODERS["mean-colour"] = "tests.conftest:MeanColour"
-    congener.update.Workers = ReadHere  # type: ignore[misc]
-    congener.update.ThreadPoolExecutor = InTurn  # type: ignore[misc,assignment,attr-defined]
+    congener.update.Workers = ReadHere  # type: ignore[attr-defined]
+    congener.update.ThreadPoolExecutor = InTurn  # type: ignore[attr-defined,assignment]
     congener.update.COMMIT_SECONDS = 0
     congener.store._COMPACT_BYTES = 1
 
@@ -138,6 +143,7 @@ def _run(trial: Trial, said: Path, told: Path) -> None:
 
     sys.argv[1:] = trial.arguments
     status = 0
+    os.truncate(os.environ["RECORD_LOG"], 0)
     library.fail_arm(ctypes.c_long(trial.at), *FAILURES[trial.failure])
     try:
         main()
@@ -150,7 +156,7 @@ def _run(trial: Trial, said: Path, told: Path) -> None:
         status = 99
     sys.stdout.flush()
     sys.stderr.flush()
-    told.write_text(json.dumps([int(library.fail_count()), os.fsdecode(library.fail_what())]))
+    told.write_bytes(library.fail_what())
     os._exit(status)
 
 
@@ -163,9 +169,9 @@ def main() -> None:
             if not process:
                 _run(Trial(**json.loads(line)), said, told)
             status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-            calls, failed = json.loads(told.read_text()) if told.exists() else (0, "")
+            failed = os.fsdecode(told.read_bytes()) if told.exists() else ""
             told.unlink(missing_ok=True)
-            print(json.dumps(asdict(Outcome(status, said.read_text(), calls, failed))), flush=True)  # noqa: T201
+            print(json.dumps(asdict(Outcome(status, said.read_text(), failed))), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@
 
 struct head {
     char kind;         /* o open, w write, t truncate, s sync, c close, d dup, r rename, u unlink, m mkdir, k rmdir,
-                          l link, ! a mark of the program's own, ? what can't be replayed */
+                          l link, ! a mark of the program's own, f a call that may fail, ? what can't be replayed */
     char pad[3];
     int32_t file;      /* descriptor */
     int64_t offset;    /* of a write; flags of an open; the new descriptor of a dup; the new size of a truncate */
@@ -79,7 +79,7 @@ static void note(char kind, int file, int64_t offset, const void *data, size_t l
     errno = before;
 }
 
-static void note_path(char kind, int file, int64_t offset, const char *path) {
+void note_path(char kind, int file, int64_t offset, const char *path) {
     note(kind, file, offset, path, strlen(path) + 1, NULL, 0);
 }
 

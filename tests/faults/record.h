@@ -1,5 +1,6 @@
 /* What record.c and fail.c share. */
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define REAL(name) ((__typeof__(&name))real(#name))
@@ -15,13 +16,15 @@ void leave(void);
 void record_here(void);
 int is_recorded(void);
 
+/* Append to the log. */
+void note_path(char kind, int file, int64_t offset, const char *path);
+
 /* Tell whether an open file lies in the folder. */
 int touches(int file);
 int is_in_folder(int at, const char *path, char *full);
 
-/* From now on, in this process, let the call with this number fail, the first being 1; 0: none, but count them. */
+/* From now on, in this process, let the call with this number fail, the first being 1; 0: none, but each is noted. */
 void fail_arm(long at, int error, int mode);
-long fail_count(void);
 /* The call that failed, and its file. */
 const char *fail_what(void);
 

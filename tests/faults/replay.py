@@ -145,7 +145,7 @@ class Disk:
                 del self._open[operation.file]
             case "d":
                 self._open[operation.offset] = self._open[operation.file]
-            case "!":
+            case "!" | "f":
                 pass
             case _:
                 self._name(operation)

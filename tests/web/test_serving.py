@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -133,6 +135,69 @@ def test_ctrl_c_while_it_indexes_ends_it_soon_and_the_gallery_is_sound(tmp_path:
         assert 0 <= len(gallery) < 400
         if len(gallery):
             assert list(gallery.search(folder / "000.jpg", 3, include_self=True))
+
+
+HEADS = {
+    "a form": b"POST /api/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    b"Content-Length: 5000000\r\n\r\n--x\r\nContent-Disposition: form-data; name=image; filename=a.png\r\n\r\n",
+    "a question": b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 5000000\r\n\r\n",
+    "in parts": b"POST /api/explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n1388\r\n",
+    "what nobody reads": b"POST /api/update HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n",
+    "what is refused": b"POST /nothing HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5000000\r\n\r\n",
+    "a stream": b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a file": b"GET /api/images/1/file HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "half a head": b"GET / HTTP/1.1\r\nHost: loc",
+}
+
+
+def begun(port: int, head: bytes) -> socket.socket:
+    """Return a connection over which a part of a request was sent."""
+    wire = socket.create_connection(("127.0.0.1", port), 20)
+    wire.sendall(head + b" " * 4000 if head.startswith(b"POST") else head)
+    return wire
+
+
+@posix
+def test_what_clients_break_off_is_no_news(folder: Path) -> None:
+    with serving_at(folder, "--port", "0", "--no-update") as (process, _, port):
+        for number in range(120):
+            wire = begun(port, list(HEADS.values())[number % len(HEADS)])
+            if number % 3 == 0:
+                get(port, "/healthz")  # the server has seen it
+            if number % 2:  # with a reset rather than an end
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.close()
+        assert get(port, "/healthz")[0] == 200
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+
+    assert errors == "congener: ended\n"
+
+
+@posix
+def test_ctrl_c_waits_for_no_upload(folder: Path) -> None:
+    seconds = min(seconds_to_end(folder) for _ in range(2))  # the machine may be busy
+
+    assert seconds < 2
+
+
+def seconds_to_end(folder: Path) -> float:
+    """Return how long a server takes to end, quietly, while requests are on their way to it."""
+    with serving_at(folder, "--port", "0", "--no-update") as (process, _, port):
+        wires = [begun(port, head) for head in HEADS.values() for _ in range(3)]
+        assert get(port, "/api/images")[0] == 200
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        seconds = time.monotonic() - started
+        for wire in wires:
+            wire.close()
+    assert process.returncode == 0
+    assert errors == "congener: ended\n"
+    wait_until(lambda: nothing_is_left_of(process))
+    return seconds
 
 
 @posix

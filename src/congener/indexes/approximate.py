@@ -4,6 +4,7 @@ The graph (HNSW, by usearch) is made of the same bytes that the exact index scan
 scored from the embeddings. How much of the exact answer it finds is measured, not promised: see `measure`.
 """
 
+import errno
 import math
 import mmap
 import os
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,6 +230,11 @@ def open_graph(path: str | os.PathLike[str], dimension: int, *, view: bool = Tru
     return Graph(walker, rows, scale, mapped)
 
 
+def part_of(path: Path) -> Path:
+    """Return where a graph is written before it gets its name."""
+    return path.with_name(f"{path.name}.part")
+
+
 def is_sound(path: str | os.PathLike[str], dimension: int) -> bool:
     """Tell whether a file is a graph of this dimension that is as it was written."""
     try:
@@ -305,13 +311,16 @@ def _quantised(vectors: NDArray[np.float32], scale: float) -> NDArray[np.int8]:
 
 
 def _save(graph: Graph, rows: int, path: Path) -> None:
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     try:
-        graph.walker.save(part)
-        size = part.stat().st_size
-        trailer = _TRAILER.pack(_MAGIC, _VERSION, graph.walker.ndim, rows, size, graph.scale)
+        try:
+            graph.walker.save(part)
+        except RuntimeError as error:  # of usearch's own, where it can't write
+            raise OSError(errno.EIO, str(error), str(part)) from error
         with part.open("r+b") as file:
-            file.seek(size)
+            _check_whole(file)
+            size = file.seek(0, os.SEEK_END)
+            trailer = _TRAILER.pack(_MAGIC, _VERSION, graph.walker.ndim, rows, size, graph.scale)
             file.write(trailer + _SUM.pack(0))
             file.flush()
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -323,6 +332,32 @@ def _save(graph: Graph, rows: int, path: Path) -> None:
     finally:
         part.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _check_whole(file: IO[bytes]) -> None:
+    """Raise OSError unless usearch has written all that it should: it doesn't see its last write fail.
+
+    Its file holds the matrix of codes behind its shape, 64 bytes, five numbers of the graph, each node's level, and the
+    nodes: key and level, then places for links, on the ground and on each level above.
+    """
+    rows, columns = struct.unpack("<II", _exactly(file, 8))
+    file.seek(rows * columns + 64, os.SEEK_CUR)
+    nodes, links, ground, *_ = struct.unpack("<5Q", _exactly(file, 40))
+    levels = np.frombuffer(_exactly(file, 2 * nodes), "<i2")
+    size = file.tell() + nodes * (10 + 4 + 4 * ground) + int(levels.sum(dtype=np.int64)) * (4 + 4 * links)
+    if os.fstat(file.fileno()).st_size != size:
+        raise _torn(file)
+
+
+def _exactly(file: IO[bytes], count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise _torn(file)
+    return data
+
+
+def _torn(file: IO[bytes]) -> OSError:
+    return OSError(errno.EIO, "the graph could not be written whole", file.name)
 
 
 def _sum(mapped: mmap.mmap) -> int:
