@@ -261,3 +261,25 @@ def test_decoders_are_told_by_their_versions() -> None:
     assert bool(decoders()["pi-heif"]) == installed
     assert _version("no_such_package") == ""
     assert _version("PIL") == "unknown"  # its package is called otherwise
+
+
+@pytest.mark.parametrize("table", ["unread", "files"])
+@pytest.mark.parametrize("at", [0, 3, 4, 8])
+def test_lists_whose_pages_are_damaged_are_made_anew(
+    store: Store, folder: Path, encoder: MeanColour, table: str, at: int
+) -> None:
+    update_store(store, folder, encoder)
+    place = store.folder
+    store.close()
+    catalogue = place / "catalogue.sqlite"
+    with closing(sqlite3.connect(catalogue)) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    pages = bytearray(catalogue.read_bytes())
+    pages[(root - 1) * size + at] ^= 0xFF
+    catalogue.write_bytes(pages)
+    found = check(place, encoder=encoder)
+    assert not found.sound
+    assert check(place, encoder=encoder, repair=True).sound
+    after = check(place, encoder=encoder)
+    assert (after.findings, after.images) == ((), 5)
