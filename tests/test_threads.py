@@ -232,6 +232,18 @@ def test_each_error_says_what_it_is(tmp_path: Path, error: Exception, said: str)
         assert (advice in message) == (advice == said)
 
 
+def test_a_catalogue_that_can_t_be_opened_is_no_matter_of_rights_where_there_are(
+    pairs: Path, encoder: MeanColour
+) -> None:
+    with Gallery(pairs, encoder=encoder) as gallery:
+        gallery.update()
+    (pairs / ".congener/lock").unlink(missing_ok=True)
+    (pairs / ".congener/lock").mkdir()
+    with Gallery(pairs, encoder=encoder) as gallery, pytest.raises(GalleryError, match="unable to open") as said:
+        gallery.update()
+    assert "rights" not in str(said.value)
+
+
 def test_a_busy_gallery_is_said_to_be(pairs: Path, encoder: MeanColour) -> None:
     with Gallery(pairs, encoder=encoder) as gallery:
         gallery.update()
