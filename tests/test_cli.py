@@ -53,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
 
 INDEX_KEYS = {
-    *("found", "indexed", "unchanged", "renamed", "removed", "skipped"),
+    *("found", "indexed", "unchanged", "renamed", "removed", "skipped", "label_table"),
     *("images", "missing", "passed_over", "unread", "misnamed", "seconds", "images_per_second", "encoder"),
 }
 HIT_KEYS = {"rank", "score", "similarity", "id", "path", "label", "label_name"}

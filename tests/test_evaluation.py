@@ -319,7 +319,7 @@ def judge_pairs(folder: Path, labels: Sequence[str] = ("a", "b"), **options: Any
 def test_what_a_query_looks_like_changes_no_other_querys_answer(pairs: Path, options: dict[str, Any]) -> None:
     before = answers(judge_pairs(pairs, **options))
     assert {len(hits) for hits in before.values()} == {6}
-    write(pairs / "b/4.png", (0, 0, 255))
+    write(pairs / "b/4.png", (255, 0, 60))  # as those of the other label: between two, a learned score is 1 or -1
     after = answers(judge_pairs(pairs, **options))
     asking, changed = str(pairs / "a/4.png"), str(pairs / "b/4.png")
     assert before[asking] == after[asking]
@@ -525,10 +525,20 @@ def test_codes_of_the_feature_map_look_at_the_pixels_again(
     files = few_specimens.gallery.files
     swapped = [file for start in range(4) for file in files[start::4]]  # each label has all four kinds now:
     # only the codes of the map see it
-    task = replace(few_specimens, gallery=replace(few_specimens.gallery, files=swapped))
+    elsewhere = np.zeros(len(swapped), "S64")  # nobody knows what such a file should hold
+    task = replace(few_specimens, gallery=replace(few_specimens.gallery, files=swapped, contents=elsewhere))
     for code, is_fooled in (("pooled", False), ("blend", False), ("gem", True), ("flatten", True)):
         report = evaluate(task, specimens.encoder, k=[3], code=code).report
         assert (report.precision[3] < 0.5) == is_fooled, code
+
+
+def test_codes_of_the_feature_map_see_no_other_pictures_than_were_indexed(
+    few_specimens: Task, specimens: Gallery
+) -> None:
+    files = few_specimens.gallery.files
+    task = replace(few_specimens, gallery=replace(few_specimens.gallery, files=[files[1], files[0], *files[2:]]))
+    with pytest.raises(CongenerError, match=r"changed since it was indexed"):
+        evaluate(task, specimens.encoder, code="gem")
 
 
 def test_a_file_that_is_gone_is_named(few_specimens: Task, specimens: Gallery, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from congener.disk import (
     DTYPE,
     damaged,
     explained,
+    is_there,
     locked,
     make_folder,
     map_matrix,
@@ -79,7 +80,8 @@ class Catalogue:
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Tell whether there is a gallery to open."""
-        return (folder / CATALOGUE).is_file()
+        with explained(folder):
+            return is_there(folder / CATALOGUE)
 
     @classmethod
     def create(cls, folder: Path, encoder: dict[str, Any]) -> Self:
@@ -220,6 +222,25 @@ class Catalogue:
         column, value = ("id", id) if path is None else ("path", os.fsencode(path))
         row = self._one(f"SELECT {COLUMNS}, sum FROM images WHERE {column} = ?", (value,))
         return self._row(row) if row else None
+
+    def having_inode(self, inode: int) -> list[Row]:
+        """Return the images whose files had this number on their file system, in order of id; none for 0, unknown."""
+        found = self._all(f"SELECT {COLUMNS}, sum FROM images WHERE inode = ? ORDER BY id", (inode,)) if inode else ()
+        return [self._row(values) for values in found]
+
+    def stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids, rising (n,), of images whose ctime and inode are known, and their stamps (n, 4).
+
+        Not held against their checksums.
+        """
+        rows = self._all(
+            "SELECT id, size, mtime_ns, ctime_ns, inode FROM images WHERE ctime_ns != 0 AND inode != 0 ORDER BY id"
+        )
+        try:
+            table = np.array(rows, np.int64).reshape(-1, 5)
+        except (TypeError, ValueError, OverflowError):
+            raise self._damaged("an image's size, time or inode is no number") from None
+        return table[:, 0], table[:, 1:]
 
     def find_all(self, ids: Sequence[int]) -> list[Row]:
         """Return those of these images that are there, in no order."""

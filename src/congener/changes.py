@@ -10,7 +10,7 @@ from typing import IO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.disk import DTYPE, damaged, sync, sync_folder
+from congener.disk import DTYPE, damaged, is_there, sync, sync_folder
 from congener.owned import in_the_way, is_file
 from congener.schema import COLUMNS, UNREAD_COLUMNS, Row, Unread, image_sum, unread_sum
 
@@ -47,7 +47,7 @@ class Changes:
         return slot, zlib.crc32(row)
 
     def _opened(self, row_bytes: int) -> IO[bytes]:
-        is_new = not self._matrix.exists()
+        is_new = not is_there(self._matrix)
         present = 0 if is_new else self._matrix.stat().st_size // row_bytes
         if present < (needed := self._counted_on()):  # what follows would stand where others are looked for
             raise damaged(self._matrix.parent, f"{self._matrix.name} holds {present} rows of {needed}")

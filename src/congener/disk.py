@@ -5,6 +5,7 @@ import mmap
 import os
 import shutil
 import sqlite3
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,14 @@ def file_sum(path: Path) -> int:
         while block := file.read(2**20):
             total = zlib.crc32(block, total)
     return total
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file. Raises OSError where that can't be told: what a disk doesn't give isn't absent."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def damaged(folder: Path, what: str) -> DamagedGalleryError:

@@ -23,6 +23,7 @@ from congener.errors import CongenerError, ImageError
 from congener.files import still_holds
 from congener.fingerprint import BITS, Fingerprint, apart
 from congener.gallery import Gallery
+from congener.indexes.score import Whole, paired
 from congener.labels import Labels
 from congener.memory import Skipped
 from congener.store import Row
@@ -194,8 +195,8 @@ def _cosines(gallery: Gallery, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     cosines = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
         here = slice(start, start + _PAIRS)
-        first, second = (codes.unit(features[at[here, end]]) for end in (0, 1))
-        cosines[here] = np.einsum("md,md->m", first, second)
+        first, second = (Whole.of(codes.unit(features[at[here, end]])) for end in (0, 1))
+        cosines[here] = paired(first, second)
     return np.where((ids[at] == pairs).all(axis=1), cosines, -1)  # an image may have gone meanwhile
 
 

@@ -13,12 +13,23 @@ class ImageError(CongenerError):
     """One picture can't be read; the message is the reason, without its path."""
 
 
+class OutputError(ImageError):
+    """A picture is an answer that a command drew: it is never indexed; the message says of which command."""
+
+
 class PassingError(ImageError):
     """One picture couldn't be read this time, whatever it holds: it changed meanwhile, or memory was short."""
 
 
 class UnreadableError(PassingError):
     """A file can't be read: it is gone, or not allowed, or its disk fails. What it holds is unknown."""
+
+
+class ChangedError(ImageError):
+    """The file of an image of the gallery holds something else than when it was indexed."""
+
+    def __init__(self, message: str = "changed since it was indexed") -> None:
+        super().__init__(message)
 
 
 class EncoderError(CongenerError):

@@ -17,13 +17,14 @@ from congener.codes import Array, Blend
 from congener.cores import cores
 from congener.encoders import Encoder
 from congener.errors import CongenerError, ImageError, unknown_name
-from congener.images import open_image
 from congener.indexes import ExactIndex, Neighbours
+from congener.original import Original, open_source
 from congener.rerank import Space, compose
 from congener.results import Hit, Results
 from congener.truth import Items, Task
 
 DEFAULT_K = (1, 5, 10)
+LARGEST_K = 2**63 - 1
 
 _BLOCK = 2**23  # scores held at once
 _CURVE = 50  # ranks of the curves
@@ -40,6 +41,8 @@ class Outcome:
     """At the report's largest k."""
     results: Results
     """Its hits, best first, as many as the report's largest k; `results.query` is its file's path."""
+    content: bytes = b""
+    """The SHA-256 of the query's file as it was indexed; empty for a picture from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,8 @@ def check(k: Sequence[int], code: str, rerank: Sequence[str], adapted: bool) -> 
     """Raise CongenerError for what `evaluate` would refuse whatever the task, before the work of making one."""
     if min(k, default=0) < 1:
         raise CongenerError(f"k must be at least 1, not {min(k, default=0)}")
+    if max(k) > LARGEST_K:
+        raise CongenerError(f"k must be at most {LARGEST_K}")
     if code not in codes.CODES:
         raise CongenerError(unknown_name("code", code, list(codes.CODES)))
     if adapted and code != codes.DEFAULT:
@@ -235,16 +240,22 @@ def embed_maps(items: Items, encoder: Encoder, code: str) -> Array:
     """Return the embeddings (n, m) of a code that needs the feature map: looks at the pixels again."""
     make = codes.gem if code == "gem" else codes.flatten
 
-    def embed(file: Path) -> Array:
+    def embed(file: Path, content: bytes) -> Array:
+        source = Original(str(file), _hash(content)) if content else file
         try:
-            pixels = encoder.preprocess(open_image(file, encoder.resized_side))
+            pixels = encoder.preprocess(open_source(source, encoder.resized_side))
         except ImageError as error:
             raise CongenerError(f"{file}: {error}") from None
         return make(encoder.feature_map(pixels[None]))
 
     with ThreadPoolExecutor(cores()) as pool:
-        embeddings: list[Array] = list(pool.map(embed, items.files))
+        embeddings: list[Array] = list(pool.map(embed, items.files, items.contents))
     return np.concatenate(embeddings)
+
+
+def _hash(hex: bytes) -> bytes:
+    """Return a hash of `Items.contents` as bytes; none where there is none."""
+    return bytes.fromhex(hex.decode())
 
 
 def _rank(
@@ -367,12 +378,14 @@ class _Judged:
             name = None if found is None else self._task.names.get(found, found)
             similarity = min(max(score, 0.0), 1.0)  # not calibrated: what is judged here is the order
             id, path = int(gallery.ids[row]), gallery.paths[row]
-            hits.append(Hit(rank, score, similarity, id, path, found, name, self._task.folder))
+            content = _hash(gallery.contents[row])
+            hits.append(Hit(rank, score, similarity, id, path, found, name, self._task.folder, content))
             if found is not None:
                 self._found[label, found] += 1
         results = Results(str(queries.files[query]), hits)
         precision = float(values[f"precision@{self._k[-1]}"][number])
-        self._outcomes.append(Outcome(label, float(values["map"][number]), precision, results))
+        content = _hash(queries.contents[query])
+        self._outcomes.append(Outcome(label, float(values["map"][number]), precision, results, content))
 
     def report(self, encoder: str, code: str, rerank: tuple[str, ...], adapted: bool, seconds: float) -> Report:
         values = self.values

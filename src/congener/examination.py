@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.connection import CATALOGUE
-from congener.disk import explain, explained, file_sum, row_sums
+from congener.disk import explain, explained, file_sum, is_there, row_sums
 from congener.encoders import Encoder, load_encoder
 from congener.errors import DamagedGalleryError, GalleryError
 from congener.fit import Fit
@@ -326,7 +326,7 @@ class Examination:
         """Return how many rows the approximate index holds."""
         facts = self._store.get("graph", None)
         path = self._store.folder / str(facts["file"]) if facts else None
-        if not facts or path is None or not path.exists():
+        if not facts or path is None or not is_there(path):
             return 0
         from congener.indexes.approximate import GraphError, open_graph
 

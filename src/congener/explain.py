@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from congener.codes import Array, positions, probabilities
 from congener.encoders import Encoder
-from congener.errors import EncoderError
+from congener.errors import EncoderError, UnknownImageError
 from congener.fit import BLEND
 from congener.gallery import Gallery
+from congener.original import Original
 from congener.query import Box, Query, crop, edges, open_query
 from congener.searcher import Lens
 
@@ -98,11 +99,20 @@ def explain(
     float16, so a search's score of the pair differs by some .0002. Raises EncoderError where the network shows no
     feature map.
     """
-    files = [gallery.file(query) if isinstance(query, int) else query for query in (a, b)]
+    files = [_original(gallery, query) if isinstance(query, int) else query for query in (a, b)]
     return explain_with(gallery.encoder, gallery.lens(adapted), files[0], files[1], box=box)
 
 
-def explain_with(encoder: Encoder, lens: Lens, a: Query, b: Query, *, box: Box | None = None) -> Explanation:
+def _original(gallery: Gallery, id: int) -> Original:
+    row = gallery.find(id)
+    if row is None:
+        raise UnknownImageError(id)
+    return gallery.original(row)
+
+
+def explain_with(
+    encoder: Encoder, lens: Lens, a: Query | Original, b: Query | Original, *, box: Box | None = None
+) -> Explanation:
     """Return the same without a gallery: through a lens such as `PLAIN`. a, b: neither ids nor prepared."""
     _check(encoder)  # before the work of opening
     return explain_views(encoder, lens, view(encoder, a, box), view(encoder, b))
@@ -164,7 +174,7 @@ def class_evidence(encoder: Encoder, maps: Array) -> Array | None:
     return np.asarray(evidence / total, np.float32).reshape(2, height, width)
 
 
-def view(encoder: Encoder, query: Query, box: Box | None = None) -> View:
+def view(encoder: Encoder, query: Query | Original, box: Box | None = None) -> View:
     """Return what the network sees of a query, other than an id, or of the part of it in a box."""
     picture = open_query(query, None if box else encoder.resized_side)
     part = picture if box is None else crop(picture, box)

@@ -6,17 +6,18 @@ What isn't looked at is counted: what is passed over, and pictures of kinds that
 import errno
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from congener.errors import ImageError
+from congener.errors import GalleryError, ImageError
 from congener.exclusion import Exclusion
 from congener.images import not_a_file, open_file
-from congener.kinds import HEAD_BYTES, HEIC_SUFFIXES, NO_PICTURES, SUFFIXES, UNREAD, kind_by_head, suffix_of
 from congener.schema import Row
 from congener.stamp import Stamp, is_same
+from congener.suffixes import HEAD_BYTES, HEIC_SUFFIXES, NO_PICTURES, SUFFIXES, UNREAD, kind_by_head, suffix_of
 
 __all__ = [
     "HEIC_SUFFIXES",
@@ -25,6 +26,7 @@ __all__ = [
     "FoundImage",
     "Listing",
     "find_images",
+    "folder_exists",
     "list_images",
     "still_holds",
 ]
@@ -112,7 +114,11 @@ class _Walk:
         return self._found
 
     def _take(self, entry: os.DirEntry[str], path: str) -> None:
-        is_folder = _is_folder(entry)
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:  # of a link: what it leads to is unknown, not gone
+            self._take_unknown(entry, path, error)
+            return
         glob = self._exclusion.glob_of(path, entry.name, is_folder=is_folder)
         if is_folder:
             if entry.name == _OWN:
@@ -123,6 +129,15 @@ class _Walk:
             self._found.passed_over[glob] += 1
         elif not is_folder:
             self._take_file(entry, path)
+
+    def _take_unknown(self, entry: os.DirEntry[str], path: str, error: OSError) -> None:
+        if self._exclusion.glob_of(path, entry.name, is_folder=True) is not None:
+            return
+        if suffix_of(entry.name) in SUFFIXES:
+            self._take_file(entry, path)
+        elif error.errno != errno.ELOOP:
+            problem = f"can't be looked at: {error.strerror}"
+            self._found.images.append(FoundImage(path, problem=problem, unreadable=True))
 
     def _take_file(self, entry: os.DirEntry[str], path: str) -> None:
         suffix = suffix_of(entry.name)
@@ -146,6 +161,16 @@ def still_holds(file: Path, row: Row) -> bool:
         return False
     with open_file(file) as opened:
         return hashlib.file_digest(opened, "sha256").digest() == row.content
+
+
+def folder_exists(path: Path) -> bool:
+    """Tell whether there is a folder. Raises GalleryError where that can't be told, as of a disk that fails."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+        return False
+    except OSError as error:
+        raise GalleryError(f"can't look at the folder {path}: {error.strerror}") from error
 
 
 def _kind_of(entry: os.DirEntry[str]) -> tuple[str, bool] | None:
@@ -172,7 +197,7 @@ def _list_folder(
             return list(entries)
     except OSError as error:
         if not folder:
-            raise
+            raise GalleryError(f"the folder {root} can't be listed: {error.strerror}") from error
         found.append(FoundImage(folder, problem=f"folder can't be listed: {error.strerror}"))
         return []
 
@@ -180,13 +205,6 @@ def _list_folder(
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links, or no permission
-        return False
 
 
 def _examine(entry: os.DirEntry[str], path: str) -> FoundImage:

@@ -14,27 +14,22 @@ from typing import Any, Self, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from congener import codes, graph
+from congener import cache, codes, graph
 from congener.adapt import LearningReport, Ridge, learn
 from congener.codes import Array
 from congener.connection import is_writable
 from congener.disk import damaged, explained
 from congener.encoders import DEFAULT, Encoder, Identity, load_encoder
-from congener.errors import (
-    CongenerError,
-    GalleryError,
-    ImageError,
-    OutdatedError,
-    UnknownImageError,
-    command,
-)
+from congener.errors import CongenerError, GalleryError, ImageError, OutdatedError, UnknownImageError, command
 from congener.exclusion import DEFAULT_EXCLUDE
-from congener.files import still_holds
+from congener.files import folder_exists, still_holds
 from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
-from congener.labels import ImageLabels, Labels
+from congener.labels import ImageLabels, Labels, TableFit
+from congener.membership import images_of
 from congener.origin import check_origin, note_origin
+from congener.original import Original
 from congener.owned import check_place
 from congener.query import Box, Prepared, Query, open_query
 from congener.results import Results
@@ -83,7 +78,7 @@ class Gallery:
         self._name = encoder if isinstance(encoder, str) else None
         self._precision = precision
         self._encoder = encoder if isinstance(encoder, Encoder) else None
-        if not self.folder.is_dir() and not Store.exists(self.store_folder):
+        if not folder_exists(self.folder) and not Store.exists(self.store_folder):
             raise GalleryError(f"no such folder: {self.folder}")
         if Store.exists(self.store_folder):
             self._ask(lambda store: None)
@@ -205,6 +200,11 @@ class Gallery:
     def __len__(self) -> int:
         return self._ask(len) if Store.exists(self.store_folder) else 0
 
+    def create(self) -> None:
+        """Make a gallery of no images, unless there is one. Raises GalleryError where that can't be."""
+        if not Store.exists(self.store_folder):
+            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+
     def update(
         self,
         *,
@@ -232,8 +232,7 @@ class Gallery:
         files done and to do; index_progress: of rows in the index.
         """
         started = time.perf_counter()
-        if not Store.exists(self.store_folder):
-            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+        self.create()
         with self._writing() as store:
             note_origin(store, self.folder)
             graph.choose(store, index, recall)
@@ -253,6 +252,7 @@ class Gallery:
                 self._refit(store, (store.generation() or {}).get("adapt"))
             elif current := self.fit:
                 store.extend_generation(current.embed_all(self.encoder))
+            cache.forget_others(self.store_folder, lambda: (row.content for row in store.rows()))
             if build_index:
                 self._refresh_index(store, index_progress)
         return replace(report, seconds=time.perf_counter() - started)
@@ -312,6 +312,11 @@ class Gallery:
             images = ((row.id, row.path) for row in self.rows())
             self._image_labels = kept = version, ImageLabels.of(images, labels)
         return kept[1]
+
+    def label_table(self) -> TableFit:
+        """Return how labels.csv fits the images; quick where there is none. Raises GalleryError where no line does."""
+        labels = self.labels
+        return self.image_labels().fit if labels.table else labels.fit({})
 
     @property
     def fit(self) -> Fit | None:
@@ -477,7 +482,7 @@ class Gallery:
         """Return a query as the network takes it; box: the part of it that counts, cut out already if prepared."""
         if isinstance(query, Prepared):
             return query.pixels
-        source = self.file(query) if isinstance(query, int) else query
+        source = self.original(self._row(query)) if isinstance(query, int) else query
         return self.encoder.preprocess(open_query(source, self.encoder.resized_side, box))
 
     def _row(self, id: int) -> Row:
@@ -493,6 +498,10 @@ class Gallery:
     def file(self, id: int) -> Path:
         """Return the file of the image with this id. Raises GalleryError for an unknown one."""
         return self.folder / self._row(int(id)).path
+
+    def original(self, row: Row) -> Original:
+        """Return the file of an image, to be read only while it holds what was indexed."""
+        return Original(os.path.abspath(self.folder / row.path), row.content)
 
     def verified(self, ids: Sequence[int]) -> dict[int, Row]:
         """Return the catalogue's rows of images by id, they and their embeddings checked; none that is gone."""
@@ -510,25 +519,25 @@ class Gallery:
         return None if row is None or not self.verified([row.id]) else row.id
 
     def member(self, query: Query) -> Row | None:
-        """Return the catalogue's row of a query that is an image of the gallery, by path or id."""
-        if isinstance(query, Prepared):
-            return None if query.id is None else self._row(query.id)
-        if isinstance(query, int):
-            return self._row(query)
-        if not isinstance(query, str | os.PathLike):
-            return None
-        path = os.fspath(query)
-        # as written, and with links resolved
-        for file, folder in (
-            (os.path.abspath(path), os.path.abspath(self.folder)),
-            (os.path.realpath(path), os.path.realpath(self.folder)),
-        ):
-            if row := self._find_path(os.path.relpath(file, folder).replace(os.sep, "/")):
-                return row
-        return None
+        """Return the catalogue's row of a query that is an image of the gallery, by path or id: the first of them."""
+        rows = self.members(query)
+        return rows[0] if rows else None
 
-    def _find_path(self, path: str) -> Row | None:
-        return self._ask(lambda store: store.find(path=path))
+    def members(self, query: Query) -> list[Row]:
+        """Return the catalogue's rows of a query that is an image of the gallery, or several: names of one file."""
+        id = query.id if isinstance(query, Prepared) else query
+        if isinstance(id, int):
+            row = self._row(id)
+            file = self.folder / row.path
+            return [row, *(each for each in self._images_of(file) if each.id != id)]
+        return self._images_of(id) if isinstance(id, str | os.PathLike) else []
+
+    def _images_of(self, file: str | os.PathLike[str]) -> list[Row]:
+        return self._ask(lambda store: images_of(store, self.folder, file))
+
+    def stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids, rising (n,), and stamps (n, 4) of images, where they are known."""
+        return self._ask(lambda store: store.stamps())
 
 
 def _other_encoder(folder: Path, made_by: dict[str, Any], encoder: Encoder) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from congener.disk import file_sum
+from congener.disk import explained, file_sum, is_there
 from congener.errors import GalleryError, command, unknown_name
 from congener.indexes import INDEXES, ExactIndex, Index
 from congener.store import Embedded, Store
@@ -93,7 +93,8 @@ def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | N
     started = time.perf_counter()
     make = extend_graph if facts else build_graph
     store.claim(path, part_of(path))
-    make(embedded.packed, path, progress=progress)
+    with explained(store.folder):
+        make(embedded.packed, path, progress=progress)
     seconds = (facts["seconds"] if facts else 0) + time.perf_counter() - started
     index = ApproximateIndex.over(embedded.keys, embedded.matrix, embedded.packed, path)
     chosen = embedded.rows[:: max(1, len(embedded.rows) // _QUERIES)]
@@ -163,7 +164,7 @@ def _facts(store: Store, space: str) -> dict[str, Any] | None:
     """Return what is known of the graph over a space of the current generation, if its file is there."""
     facts: dict[str, Any] | None = store.get("graph", None)
     path = store.graph_path(space)
-    return facts if facts and facts["file"] == path.name and path.exists() else None
+    return facts if facts and facts["file"] == path.name and is_there(path) else None
 
 
 def is_wanted(store: Store, images: int) -> bool:

@@ -1,14 +1,14 @@
 """Result sheets: the answer to a query as one picture."""
 
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from congener.errors import CongenerError, ImageError
-from congener.images import open_image
+from congener.errors import ImageError
+from congener.extent import fitted
+from congener.original import of_hit, open_source
 from congener.results import Results
 
 COLUMNS = 4
@@ -50,7 +50,7 @@ def draw_sheet(results: Results, target: Image.Image, *, similarity: bool = True
     for position, hit in enumerate(results):
         name = hit.label_name or Path(hit.path).name
         try:
-            picture = open_image(hit.file, _TILE)
+            picture = open_source(of_hit(hit), _TILE)
         except ImageError as error:
             picture, name = None, str(error)
         colour = colours.get(hit.label, _UNLABELLED)
@@ -64,15 +64,6 @@ def label_colours(labels: Iterable[str | None]) -> dict[str | None, str]:
     """Return a colour for each label in order of its first appearance; grey when there are too many."""
     seen = list(dict.fromkeys(label for label in labels if label is not None))
     return dict(zip(seen, _COLOURS, strict=False))
-
-
-def save(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture in the format of its suffix. Raises CongenerError with the reason."""
-    try:
-        picture.save(path)
-    except (ValueError, OSError) as error:
-        reason = getattr(error, "strerror", None) or f"{error} (try .png, .jpg or .webp)"
-        raise CongenerError(f"can't write {os.fspath(path)}: {reason}") from None
 
 
 def _draw_tile(
@@ -91,7 +82,7 @@ def _draw_tile(
     draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), MAT, colour, _FRAME)
     if picture:
         inner = _TILE - 2 * _FRAME
-        picture = _fit(picture, inner)
+        picture = fitted(picture, inner)
         corner = ((inner - picture.width) // 2, (inner - picture.height) // 2)
         sheet.paste(picture, (left + _FRAME + corner[0], top + _FRAME + corner[1]))
     baseline = top + _TILE + 10
@@ -99,13 +90,6 @@ def _draw_tile(
     draw.text((left, baseline), rank, colour, bold, stroke_width=0.6, stroke_fill=colour)
     draw.text((left + _TILE, baseline + 1), score, FAINT, font(16), anchor="ra")
     draw.text((left, baseline + 25), *shorten(draw, name, _TILE))
-
-
-def _fit(picture: Image.Image, side: int) -> Image.Image:
-    """Scale a picture, up or down, so that its long side is `side`."""
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def shorten(

@@ -10,7 +10,8 @@ from PIL import Image
 
 from congener.codes import Array, unit
 from congener.errors import CongenerError, ImageError
-from congener.images import from_array, from_picture, open_image
+from congener.images import from_array, from_picture
+from congener.original import Original, open_source
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ Box = tuple[float, float, float, float]
 UNLIKE_WEIGHT = 0.5
 
 
-def open_query(query: Query, target: int | None, box: Box | None = None) -> Image.Image:
+def open_query(query: Query | Original, target: int | None, box: Box | None = None) -> Image.Image:
     """Return a query, neither an id nor prepared, as an RGB picture; `box` is cut out of it.
 
     target: see `open_image`. Raises ImageError naming the query.
@@ -42,17 +43,17 @@ def open_query(query: Query, target: int | None, box: Box | None = None) -> Imag
     try:
         picture = _open(query, None if box else target)
     except ImageError as error:
-        raise ImageError(f"{describe(query)}: {error}") from None
+        raise type(error)(f"{describe(query)}: {error}") from None
     return picture if box is None else crop(picture, box)
 
 
-def _open(query: Query, target: int | None) -> Image.Image:
+def _open(query: Query | Original, target: int | None) -> Image.Image:
     if isinstance(query, Image.Image):
         return from_picture(query)
     if isinstance(query, np.ndarray):
         return from_array(query)
     assert not isinstance(query, int | Prepared)
-    return open_image(query, target)
+    return open_source(query, target)
 
 
 def crop(picture: Image.Image, box: Box) -> Image.Image:
@@ -83,8 +84,10 @@ def parse_box(name: str, text: str) -> Box:
     return left, top, width, height
 
 
-def describe(query: Query) -> str:
+def describe(query: Query | Original) -> str:
     """Return what to call a query."""
+    if isinstance(query, Original):
+        return query.path
     if isinstance(query, int):
         return f"image {query}"
     if isinstance(query, str | os.PathLike):

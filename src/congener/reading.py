@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from congener.errors import ImageError, PassingError, UnreadableError
 from congener.images import open_file, open_image
+from congener.marks import pass_over
 from congener.preprocessing import Preprocess
 from congener.stamp import Stamp, is_same
 
@@ -65,7 +66,7 @@ def read_files(
 def _pixels(file: BufferedReader, stamp: Stamp, target: int, preprocess: Preprocess) -> Pixels:
     """Return a file's pixels. Raises ImageError unless it is still the one that was found."""
     file.seek(0)
-    pixels = preprocess(open_image(file, target))
+    pixels = preprocess(open_image(file, target, judge=pass_over))
     if not is_same(Stamp.of(os.fstat(file.fileno())), stamp):
         raise PassingError("changed while it was read: run again")
     return pixels
@@ -78,6 +79,8 @@ def _noted(outcomes: list[Outcome], number: int, content: bytes = b"") -> Iterat
         yield
     except ImageError as error:
         outcomes[number] = content, False, str(error), _cause(error)
+    except MemoryError:
+        outcomes[number] = content, False, "not enough memory to read it", CHANCE
     except OSError as error:
         outcomes[number] = content, False, f"can't be read: {error.strerror}", ACCESS
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from congener.errors import CongenerError, ImageError
+from congener.errors import ImageError
 from congener.evaluation import Outcome, Report
-from congener.images import open_image
+from congener.extent import fitted
+from congener.marks import REPORT, generator
+from congener.original import Original, Source, of_hit, open_source
 from congener.results import Hit
 
 Interval = tuple[float, float]
@@ -23,7 +25,7 @@ Figures = dict[int, float]
 """By k."""
 Names = dict[str, str]
 """By label."""
-Opener = Callable[[Path, int], Image.Image]
+Opener = Callable[[Source, int], Image.Image]
 
 _THUMBNAIL = 168  # pixels; shown at 112, so that it stays sharp on fine screens
 _SHOWN_HITS = 20  # on a sheet
@@ -55,6 +57,7 @@ _AT_K = (  # field of the report, key of its interval, name, definition
 )
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
+{generator}
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -66,11 +69,11 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def render(report: Report, *, sheets: int = 6, opener: Opener = open_image) -> str:
+def render(report: Report, *, sheets: int = 6, opener: Opener = open_source) -> str:
     """Return the page.
 
     sheets: how many of the worst queries, and of the best, are shown with their hits; opener: opens the pictures of
-    these at a side in pixels, as `open_image` does, or raises ImageError with the reason that is shown in their place.
+    these at a side in pixels, as `open_source` does, or raises ImageError with the reason that is shown in their place.
     """
     names = _names(report)
     worst = report.outcomes[:sheets]
@@ -81,23 +84,8 @@ def render(report: Report, *, sheets: int = 6, opener: Opener = open_image) -> s
         _sheets("The best queries", "highest average precision first", best, report, names, opener),
     )
     style = files("congener").joinpath("report.css").read_text("utf-8")
-    return _PAGE.format(title=_text(_folder_name(report)), style=style, body="".join(parts))
-
-
-def write_report(report: Report, path: Path) -> None:
-    """Write the page; a file that was there stays whole until the new one is. Raises CongenerError."""
-    page = render(report).encode()
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("not a regular file")
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            partial.write_bytes(page)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise CongenerError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from None
+    title = _text(_folder_name(report))
+    return _PAGE.format(generator=generator(REPORT), title=title, style=style, body="".join(parts))
 
 
 def _text(text: str) -> str:
@@ -361,6 +349,7 @@ def _sheets(title: str, order: str, outcomes: Sequence[Outcome], report: Report,
 def _sheet(outcome: Outcome, report: Report, names: Names, opener: Opener) -> str:
     hits = outcome.results[:_SHOWN_HITS]
     file = Path(outcome.results.query)
+    query = Original(os.path.abspath(file), outcome.content) if outcome.content else file
     path = file.relative_to(report.folder) if file.is_relative_to(report.folder) else file
     ap, precision = _fraction(outcome.average_precision), _fraction(outcome.precision)
     about = f"AP {ap} · P@{_largest_k(report)} {precision}"
@@ -370,7 +359,7 @@ def _sheet(outcome: Outcome, report: Report, names: Names, opener: Opener) -> st
 <h3 class="name">{_text(names.get(outcome.label, outcome.label))}</h3>
 <p class="about">{about} · {_text(str(path))}{cut}</p>
 <div class="strip">
-<figure class="tile">{_picture(file, "the query", opener)}<figcaption class="row"><b>Query</b></figcaption></figure>
+<figure class="tile">{_picture(query, "the query", opener)}<figcaption class="row"><b>Query</b></figcaption></figure>
 <ol class="hits">
 {tiles}</ol>
 </div>
@@ -381,7 +370,7 @@ def _sheet(outcome: Outcome, report: Report, names: Names, opener: Opener) -> st
 def _hit(hit: Hit, kind: str, opener: Opener) -> str:
     name = hit.label_name or hit.label or "no label"
     return (
-        f'<li class="tile {kind}" title="{_text(hit.path)}">{_picture(hit.file, name, opener)}'
+        f'<li class="tile {kind}" title="{_text(hit.path)}">{_picture(of_hit(hit), name, opener)}'
         f'<svg class="mark" viewBox="0 0 12 12" role="img" aria-label="{kind}">'
         f'<path d="{_MARKS[kind]}"/></svg>'
         f'<span class="row"><b>{hit.rank}</b><span class="faint">{hit.score:.3f}</span></span>'
@@ -389,13 +378,13 @@ def _hit(hit: Hit, kind: str, opener: Opener) -> str:
     )
 
 
-def _picture(file: Path, name: str, opener: Opener) -> str:
+def _picture(source: Source, name: str, opener: Opener) -> str:
     """Return the picture in its frame, or the reason why there is none."""
     try:
-        picture = opener(file, _THUMBNAIL)
+        picture = opener(source, _THUMBNAIL)
     except ImageError as error:
         return f'<span class="frame"><span class="reason">{_text(str(error))}</span></span>'
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    picture = fitted(picture, _THUMBNAIL, enlarge=False)
     data = BytesIO()
     picture.save(data, "JPEG", quality=80, comment=b"")
     source = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

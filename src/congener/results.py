@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
@@ -26,6 +26,8 @@ class Hit:
     label_name: str | None
     folder: Path
     """The gallery's folder."""
+    content: bytes = field(default=b"", repr=False, compare=False)
+    """The SHA-256 of its file as it was indexed; empty where that isn't known."""
 
     @property
     def file(self) -> Path:
@@ -33,9 +35,9 @@ class Hit:
         return self.folder / self.path
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values for JSON, without the folder."""
+        """Return the fields as plain values for JSON, without the folder and the hash."""
         # by hand: dataclasses.asdict copies each value deeply
-        return {name: getattr(self, name) for name in self.__slots__ if name != "folder"}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("folder", "content")}
 
 
 class Results(Sequence[Hit]):

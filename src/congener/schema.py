@@ -231,6 +231,8 @@ def write_catalogue(path: Path, encoder: dict[str, Any]) -> None:
         first = f"features-{FACTS['matrix']}.f16"
         db.execute("INSERT INTO files VALUES (?, ?)", (first, file_name_sum(first)))
         db.execute("COMMIT")
+        # to close it would write the log's contents into it, too, but say nothing where that fails
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def is_ours(db: sqlite3.Connection) -> bool:

@@ -16,6 +16,7 @@ from congener.errors import GalleryError
 from congener.fit import Fit
 from congener.indexes import Index
 from congener.labels import ImageLabels, Labels, choose
+from congener.membership import seen_before
 from congener.query import Box, Query, as_list, combine, describe
 from congener.rerank import compose, depth
 from congener.results import Hit, Results
@@ -105,6 +106,12 @@ class Searchable(Protocol):
     def member(self, query: Query) -> Row | None:
         """Return the row of a query that is an image of it."""
 
+    def members(self, query: Query) -> list[Row]:
+        """Return the rows of a query that is an image of it, or several."""
+
+    def stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids, rising (n,), and stamps (n, 4) of its images, where they are known."""
+
     def verified(self, ids: Sequence[int]) -> dict[int, Row]:
         """Return the rows of images by id, checked."""
 
@@ -167,10 +174,10 @@ class Searcher:
         embedding = combine(np.concatenate(asked), np.concatenate(unwanted))
         hidden = [] if include_self else self._members([*wanted, *unlike])
         space = scope.space(np.array(hidden, np.int64), self._labelled(labels) if labels else None)
-        answer = space.search(embedding, max(k, depth(rerank)))
+        answer = space.search(embedding, min(max(k, depth(rerank)), len(scope)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
-        similarities = lens.similarity(space.fetch(ids) @ embedding[0])
+        similarities = lens.similarity(scope.scores(embedding, ids))
         question = " + ".join(describe(each) for each in wanted)
         return Results(question, self._hits(ids, answer.scores[0], similarities, k, min_similarity))
 
@@ -181,7 +188,10 @@ class Searcher:
                 vectors = [gallery.vectors(lens) for gallery in self._galleries]
                 both = zip(self._galleries, vectors, strict=True)
                 indexes = [gallery.index(each, lens, index, recall) for gallery, each in both]
-                self._made = version, Scope([Part(*each) for each in zip(count(), vectors, indexes, strict=False)])
+                self._made = (
+                    version,
+                    Scope([Part(*each) for each in zip(count(), vectors, indexes, self._repeated(), strict=False)]),
+                )
             return self._made[1]
 
     def _labelled(self, asked: Sequence[str]) -> NDArray[np.int64]:
@@ -196,10 +206,24 @@ class Searcher:
 
     def _members(self, queries: Sequence[Query]) -> list[int]:
         """Return the ids, unique over the galleries, of queries that are images of theirs."""
-        if len(self._galleries) == 1 and all(isinstance(query, int) for query in queries):
-            return [unique_id(0, id) for id in queries if isinstance(id, int)]
-        rows = ((number, g.member(query)) for number, g in enumerate(self._galleries) for query in queries)
-        return [unique_id(number, row.id) for number, row in rows if row is not None]
+        return [
+            unique_id(number, row.id)
+            for number, gallery in enumerate(self._galleries)
+            for query in queries
+            for row in gallery.members(query)
+        ]
+
+    def _repeated(self) -> list[NDArray[np.int64]]:
+        """Return, for each gallery, the ids of images whose files an earlier one holds: each file counts once."""
+        if len(self._galleries) == 1:
+            return [np.empty(0, np.int64)]
+        repeated: list[NDArray[np.int64]] = []
+        earlier: list[NDArray[np.int64]] = []
+        for gallery in self._galleries:
+            ids, stamps = gallery.stamps()
+            repeated.append(ids[seen_before(stamps, earlier)])
+            earlier.append(stamps)
+        return repeated
 
     def _hits(
         self,
@@ -221,7 +245,8 @@ class Searcher:
                 number = own_id(unique)[0]
                 label = labels[number].of(row.path)
                 name, folder = labels[number].name(label), self._galleries[number].folder
-                hits.append(Hit(len(hits) + 1, score, similarity, row.id, row.path, label, name, folder))
+                rank = len(hits) + 1
+                hits.append(Hit(rank, score, similarity, row.id, row.path, label, name, folder, row.content))
         return hits
 
     def _verified(self, uniques: Sequence[int]) -> dict[int, Row]:

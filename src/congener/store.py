@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from congener.catalogue import Catalogue
 from congener.changes import Changes
-from congener.disk import DTYPE, SUMS, explained, locked, map_matrix, row_sums, sync, sync_folder
+from congener.disk import DTYPE, SUMS, explained, is_there, locked, map_matrix, row_sums, sync, sync_folder
 from congener.errors import OutdatedError
 from congener.owned import is_file
 from congener.schema import FORMAT_VERSION, Row, fitted_sum
@@ -167,12 +167,12 @@ class Store(Catalogue):
     def feature_rows(self) -> int:
         """Return how many whole features the matrix holds."""
         path = self._matrix_path()
-        return path.stat().st_size // self._row_bytes if path.exists() else 0
+        return path.stat().st_size // self._row_bytes if is_there(path) else 0
 
     def torn_bytes(self) -> int:
         """Return how many bytes of a torn row there are at the end of the matrix."""
         path = self._matrix_path()
-        return path.stat().st_size % self._row_bytes if path.exists() else 0
+        return path.stat().st_size % self._row_bytes if is_there(path) else 0
 
     def cut_torn_row(self) -> None:
         """Cut it off, which no reader maps; inside `writing`."""
@@ -389,7 +389,7 @@ class Store(Catalogue):
         """Write the matrix anew without its holes, when they are the greater part of it."""
         with explained(self.folder):
             (used,) = self._only("SELECT count(DISTINCT slot) FROM images")
-            taken = self._matrix_path().stat().st_size if self._matrix_path().exists() else 0
+            taken = self._matrix_path().stat().st_size if is_there(self._matrix_path()) else 0
             if taken <= 2 * used * self._row_bytes or taken < _COMPACT_BYTES:
                 return False
             slots = np.array(self._all("SELECT DISTINCT slot FROM images ORDER BY slot"), np.int64).reshape(-1)

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from congener.results import Results
@@ -21,8 +21,9 @@ _SHOWN_WORST = 10
 
 
 def note(message: str) -> None:
-    """Print one line on stderr."""
-    print(f"congener: {printable(message)}", file=sys.stderr)
+    """Print one line on stderr, where that can be."""
+    with suppress(OSError, ValueError):
+        print(f"congener: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -69,20 +70,16 @@ def print_report(report: "UpdateReport") -> None:
         f"{report.renamed:,} renamed or copied + {len(report.skipped):,} skipped; "
         f"{report.removed:,} removed"
     )
+    if report.passed_over:
+        counts = ", ".join(f"{count:,} × {what}" for what, count in report.passed_over.items())
+        print(printable(f"passed over: {counts}"))
+    if report.unread:
+        print(printable(f"pictures of kinds that aren't read: {_counted(report.unread)}"))
+    if report.misnamed:
+        print(f"pictures under other names, read once they end in .jpg or the like: {_counted(report.misnamed)}")
     rate = f", {report.images_per_second:.0f} images indexed a second" if report.indexed else ""
     print(f"{report.images:,} images can be searched; {report.seconds:.2f} s in all{rate}")
-    note_not_looked_at(report)
     _note_skipped(report.skipped)
-
-
-def note_not_looked_at(report: "UpdateReport") -> None:
-    """Print, a line each on stderr, what kinds of pictures weren't read, and what was passed over."""
-    if report.unread:
-        note(f"{_counted(report.unread)}: pictures of kinds that aren't read")
-    if report.misnamed:
-        note(f"{_counted(report.misnamed)} under other names: rename them, as to .jpg, and they are read")
-    if report.passed_over:
-        note(f"passed over {_counted(report.passed_over)}: congener info tells why")
 
 
 def _counted(counts: "Mapping[str, int]") -> str:

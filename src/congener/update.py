@@ -8,7 +8,7 @@ another. This thread alone writes, in the order of the paths, and commits about 
 import os
 import time
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -23,7 +23,8 @@ from congener.cores import core_numbers, cores
 from congener.disk import DTYPE
 from congener.encoders import Encoder
 from congener.errors import EncoderError, GalleryError
-from congener.files import Exclusion, FoundImage, Listing, list_images
+from congener.files import Exclusion, FoundImage, Listing, folder_exists, list_images
+from congener.marks import is_output
 from congener.memory import Memory, Skipped
 from congener.reading import ACCESS, CHANCE, STATUS, File, Outcome, read_files
 from congener.stamp import is_same, stamp_of
@@ -70,7 +71,7 @@ class UpdateReport:
     """The whole run, loading the encoder included."""
     encoder: str
     passed_over: dict[str, int] = field(default_factory=dict)
-    """Files and folders, by the glob that they were passed over for."""
+    """Files and folders, by the glob that they were passed over for; and what Congener drew itself."""
     unread: dict[str, int] = field(default_factory=dict)
     """Pictures of kinds that aren't read, by kind: raw, or a suffix."""
     misnamed: dict[str, int] = field(default_factory=dict)
@@ -133,14 +134,15 @@ def update_store(
     retry: try again what could not be read for what it holds. Raises GalleryError when the folder is missing.
     """
     started = time.perf_counter()
-    if not folder.is_dir() and not prune:
+    there = folder_exists(folder)
+    if not there and not prune:
         raise GalleryError(
             f"the folder {folder} is missing; its {len(store)} images stay in the gallery (--prune removes them)"
         )
     exclude = _remembered(store, "exclude", None if exclude is None else list(exclude))
     default = _remembered(store, "default_exclude", default_exclude)
     found = Listing([])
-    if folder.is_dir():
+    if there:
         found = list_images(folder, exclude, store.folder, default_exclude=default, heads=heads)
     update = _Update(store, found, Memory(store, retry=retry))
     with closing(read_all(folder, update.to_read, encoder, update.slots)) as readings:
@@ -399,19 +401,22 @@ class _Update:
 
     def report(self, seconds: float, encoder: Encoder) -> UpdateReport:
         """Return the counts."""
-        handled = self._indexed + self._renamed + len(self._skipped)
+        outputs = Counter(each.reason.removeprefix("an ") for each in self._skipped if is_output(each.reason))
+        skipped = [each for each in self._skipped if not is_output(each.reason)]
+        found = len(self._found) - outputs.total()
+        handled = self._indexed + self._renamed + len(skipped)
         return UpdateReport(
-            found=len(self._found),
+            found=found,
             indexed=self._indexed,
-            unchanged=len(self._found) - handled,
+            unchanged=found - handled,
             renamed=self._renamed,
             removed=self._removed,
-            skipped=tuple(sorted(self._skipped, key=lambda each: os.fsencode(each.path))),
+            skipped=tuple(sorted(skipped, key=lambda each: os.fsencode(each.path))),
             images=len(self._store),
             missing=self._missing,
             seconds=seconds,
             encoder=encoder.identity.name,
-            passed_over=dict(self._listing.passed_over.most_common()),
+            passed_over=dict((self._listing.passed_over + outputs).most_common()),
             unread=dict(self._listing.unread.most_common()),
             misnamed=dict(self._listing.misnamed.most_common()),
         )

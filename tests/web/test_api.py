@@ -213,12 +213,12 @@ def test_a_picture_that_is_gone_or_damaged(colours: Path) -> None:
         (colours / "cold/blue.png").unlink()
         (colours / "cold/cyan.png").write_bytes(png("cyan")[:50])
 
-        for id in (1, 2):
-            assert "can't be read now" in problem(client.get(f"/api/images/{id}/thumbnail"), 404)
-        problem(client.get("/api/images/1/file"), 404)
+        for what in ("thumbnail", "file"):
+            assert "image 1, cold/blue.png, can't be read now" in problem(client.get(f"/api/images/1/{what}"), 404)
+            assert "cold/cyan.png: changed since" in problem(client.get(f"/api/images/2/{what}"), 409)
         assert client.get("/api/images/1").json()["width"] is None
         assert 1 in ids(client.post("/api/search", json={"id": 3}))  # it is still known
-        assert "No such file" in problem(client.post("/api/search", json={"id": 1, "box": [0, 0, 5, 5]}), 422)
+        assert "No such file" in problem(client.post("/api/search", json={"id": 1, "box": [0, 0, 5, 5]}), 404)
         assert client.get("/search?id=3").status_code == 200
 
 

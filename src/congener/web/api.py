@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, replace
@@ -14,15 +13,14 @@ from urllib.parse import quote
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from congener.cores import cores
-from congener.errors import CongenerError
-from congener.images import open_file
 from congener.web import models
 from congener.web.asked import PICTURE_FORM, both_ways, media_type, read_asked, read_form
 from congener.web.darkroom import key_of
 from congener.web.desk import Desk
+from congener.web.download import Download
 from congener.web.facts import Answer
 from congener.web.pixels import SIDES
 from congener.web.problems import RefusedError, as_json, documented
@@ -33,8 +31,8 @@ Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Key = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 Size = Annotated[int, Query(description=f"The longest side in pixels: {' or '.join(map(str, SIDES))}.")]
 
-_READ = documented(400, 401, 403, 404, 422, 503)
-_WRITE = documented(400, 401, 403, 404, 408, 413, 415, 422, 503)
+_READ = documented(400, 401, 403, 404, 409, 422, 503)
+_WRITE = documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _FILE = {"image/*": _BYTES, "application/octet-stream": _BYTES}
 _WEBP: dict[str, Any] = {"description": "The picture", "content": {"image/webp": _BYTES}}
@@ -132,26 +130,18 @@ async def file(request: Request, id: Id) -> Response:
     asked = request.headers.get("range")
     if asked is not None and not _RANGE.fullmatch(asked):
         raise RefusedError(400, "Range takes bytes=FIRST-LAST, as in bytes=0-999")
-
-    def find() -> tuple[FilePath, os.stat_result]:
-        path = desk.file(desk.row(id))
-        try:
-            with open_file(path) as file:  # a regular one
-                return path, os.fstat(file.fileno())
-        except CongenerError as error:
-            raise RefusedError(404, f"this picture can't be read now: {error}") from None
-
-    path, status = await _in_thread(_lanes(request).other, find)
+    row, opened = await _in_thread(_lanes(request).other, desk.open, id)
+    name, etag = FilePath(row.path).name, row.content.hex()
     headers = {
-        "Content-Disposition": f"inline; filename*=UTF-8''{quote(path.name, safe='', errors='replace')}",
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='', errors='replace')}",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cache-Control": "private, no-cache",
     }
-    kind = _TYPES.get(path.suffix.lower(), "application/octet-stream")
-    response = FileResponse(path, media_type=kind, headers=headers, stat_result=status)
-    if _is_known(request, response.headers["etag"]):
-        return Response(status_code=304, headers=headers | {"ETag": response.headers["etag"]})
-    return response
+    if _is_known(request, f'"{etag}"'):
+        opened.close()
+        return Response(status_code=304, headers=headers | {"ETag": f'"{etag}"'})
+    kind = _TYPES.get(FilePath(name).suffix.lower(), "application/octet-stream")
+    return Download(opened, etag, kind, headers)
 
 
 def _is_known(request: Request, etag: str) -> bool:
@@ -162,7 +152,7 @@ def _is_known(request: Request, etag: str) -> bool:
 
 def _picture(request: Request, content: bytes, name: str) -> Response:
     """Answer with a thumbnail, or with nothing where it is known already."""
-    headers = {"ETag": f'"{name}"', "Cache-Control": "private, max-age=600"}
+    headers = {"ETag": f'"{name}"', "Cache-Control": "private, no-cache"}  # another picture may get its number's file
     if _is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type="image/webp", headers=headers)
@@ -352,7 +342,8 @@ async def progress(request: Request) -> Response:
 
     if state.listeners >= state.most_listeners:
         raise RefusedError(503, f"{state.most_listeners} listen already: try again")
-    return StreamingResponse(_counted(state, stream()), media_type="text/event-stream")
+    unbuffered = {"X-Accel-Buffering": "no"}  # by nginx and its like
+    return StreamingResponse(_counted(state, stream()), media_type="text/event-stream", headers=unbuffered)
 
 
 async def _counted(state: Any, stream: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -13,17 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from congener.cache import NAME, Cache, thumbnail_name
 from congener.encoders import Encoder
-from congener.errors import ImageError
-from congener.images import size_of
+from congener.original import Source, size_of_source
 from congener.query import Box
-from congener.web.cache import Cache
 from congener.web.facts import Limits, Upload
-from congener.web.pixels import SIDES, Source, prepare, thumbnail
+from congener.web.pixels import SIDES, prepare, thumbnail
 from congener.web.problems import RefusedError
 from congener.workers import Workers
 
-_CACHE_NAME = "web.sqlite"
 _PREPARED = 64  # queries as the network takes them, 150 KB each
 _GONE = "this picture is kept no more: upload it again"
 
@@ -57,23 +55,28 @@ class Darkroom:
         with self._lock:
             if self._cache is None:
                 writable = self._place.is_dir() and os.access(self._place, os.W_OK)
-                self._cache = Cache(self._place / _CACHE_NAME if writable else None, self._limits.cache_bytes)
+                self._cache = Cache(self._place / NAME if writable else None, self._limits.cache_bytes)
             return self._cache
 
-    def thumbnail(self, name: str, side: int, source: Callable[[], Source]) -> tuple[bytes, str]:
-        """Return a picture as WebP, and what names that; name: of its contents; source: asked where it isn't kept."""
+    def thumbnail(
+        self, name: str, side: int, source: Callable[[], Source], stays: Callable[[], bool] = lambda: True
+    ) -> tuple[bytes, str]:
+        """Return a picture as WebP, and what names that. Raises ImageError.
+
+        name: the hash of its contents, in hex; source: gives these, and no others; asked where it isn't kept. stays:
+        asked once it is kept, tells whether it may stay: an update drops only what is kept by then.
+        """
         if side not in SIDES:
             raise RefusedError(422, f"size must be one of: {', '.join(map(str, SIDES))}")
-        name = f"{name}-{side}"
-        kept = self._kept.get(name)
+        kept_as = thumbnail_name(name, side)
+        kept = self._kept.get(kept_as)
         if kept is not None:
-            return kept[1], name
-        try:
-            content = self.paint(source(), side)
-        except ImageError as error:
-            raise RefusedError(404, f"this picture can't be read now: {error}") from None
-        self._kept.put(name, {}, content)
-        return content, name
+            return kept[1], kept_as
+        content = self.paint(source(), side)
+        self._kept.put(kept_as, {}, content)
+        if not stays():
+            self._kept.drop([name])
+        return content, kept_as
 
     def paint(self, source: Source, side: int) -> bytes:
         """Return a picture as WebP, upright, of at most this side. Raises ImageError."""
@@ -82,7 +85,7 @@ class Darkroom:
 
     def measure(self, source: Source) -> tuple[int, int]:
         """Return width and height of a picture, upright. Raises ImageError."""
-        width, height = self._decoders.call(size_of, source)
+        width, height = self._decoders.call(size_of_source, source)
         return width, height
 
     def prepare(self, name: str, source: Callable[[], Source], box: Box | None) -> NDArray[np.uint8]:
@@ -105,8 +108,7 @@ class Darkroom:
         key = key_of(content)
         width, height = self.measure(content)
         self.prepare(key, lambda: content, None)  # so that it is known to be readable
-        self._kept.put(f"upload-{key}", {"name": name, "width": width, "height": height}, content)
-        if self._kept.facts(f"upload-{key}") is None:
+        if not self._kept.put(f"upload-{key}", {"name": name, "width": width, "height": height}, content):
             raise RefusedError(503, "there is no room to keep this picture: make room on the gallery's disk")
         return Upload(key, name, width, height)
 

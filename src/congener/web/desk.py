@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
@@ -21,17 +22,17 @@ from PIL.Image import Image as Picture
 
 from congener.connection import CATALOGUE
 from congener.cores import cores
-from congener.errors import CongenerError, ImageError, UnknownImageError
+from congener.errors import ChangedError, CongenerError, ImageError, UnknownImageError
 from congener.gallery import Gallery
 from congener.images import open_image
 from congener.labels import ImageLabels, choose
+from congener.original import Original, Source, Verified
 from congener.query import Box, Prepared, Query
 from congener.results import Results
 from congener.store import Row
 from congener.web.darkroom import Darkroom
 from congener.web.facts import PAGE, Answer, Facts, Image, ImageFacts, LabelCount, Limits, Page, Upload
 from congener.web.indexing import Progress
-from congener.web.pixels import Source
 from congener.web.problems import RefusedError
 from congener.web.question import Question
 
@@ -51,6 +52,7 @@ class Desk:
             self._handles.put(None)
         self._flying = threading.BoundedSemaphore(limits.searches)
         self._darkroom = Darkroom(gallery.store_folder, gallery.encoder, limits)
+        self._verified = Verified()
         self._labels: tuple[float, ImageLabels] | None = None
         self._lock = threading.Lock()
 
@@ -149,11 +151,14 @@ class Desk:
 
     def row(self, id: int) -> Row:
         """Return the catalogue's row of an image. Raises UnknownImageError."""
-        with self._borrowed() as gallery:
-            row = gallery.find(id)
+        row = self._find(id)
         if row is None:
             raise UnknownImageError(id)
         return row
+
+    def _find(self, id: int) -> Row | None:
+        with self._borrowed() as gallery:
+            return gallery.find(id)
 
     def image(self, id: int) -> ImageFacts:
         """Return an image and what its file says. Raises RefusedError (404)."""
@@ -161,27 +166,49 @@ class Desk:
         with self._borrowed() as gallery:
             image = self._image(gallery, row)
         width = height = None
-        with suppress(CongenerError):  # it may be gone since it was indexed
-            width, height = self._darkroom.measure(os.fspath(self.file(row)))
+        with suppress(CongenerError):  # it may be gone, or changed, since it was indexed
+            self._check_served(row)
+            width, height = self._darkroom.measure(self._original(row))
         modified = datetime.fromtimestamp(row.mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
         return ImageFacts(id, row.path, image.label, image.label_name, width, height, row.size, modified)
 
-    def file(self, row: Row) -> Path:
-        """Return an image's file. Raises RefusedError where links lead it out of the folder."""
+    def _original(self, row: Row) -> Original:
+        """Return an image's file, to be read only as it was indexed."""
+        return Original(os.path.abspath(self.folder / row.path), row.content)
+
+    @contextmanager
+    def _told(self, row: Row) -> Iterator[None]:
+        """Refuse with what keeps an image from being read, and which it is."""
+        try:
+            yield
+        except ChangedError as error:
+            raise RefusedError(409, f"image {row.id}, {row.path}: {error}; it is shown after the next update") from None
+        except ImageError as error:
+            raise RefusedError(404, f"image {row.id}, {row.path}, can't be read now: {error}") from None
+
+    def _check_served(self, row: Row) -> None:
+        """Raise RefusedError where links lead an image's file out of the folder."""
         if not self._is_inside(self.folder / row.path):
             raise RefusedError(
                 403, f"image {row.id} lies outside the gallery's folder, behind a link: it is not served"
             )
-        return self.folder / row.path
+
+    def open(self, id: int) -> tuple[Row, BufferedReader]:
+        """Return an image and its file, open, which holds what was indexed. Raises RefusedError."""
+        row = self.row(id)
+        self._check_served(row)
+        with self._told(row):
+            return row, self._verified.open(self._original(row))
 
     def _is_inside(self, file: Path) -> bool:
         return os.path.realpath(file).startswith(os.path.realpath(self.folder) + os.sep)
 
-    def _open(self, file: Path, side: int) -> Picture:
-        """Return a picture of the folder for the report. Raises ImageError."""
-        if not self._is_inside(file):
+    def _open(self, source: Source, side: int) -> Picture:
+        """Return an image of the folder for the report. Raises ImageError."""
+        assert isinstance(source, Original)  # each that asks is of the gallery
+        if not self._is_inside(Path(source.path)):
             raise ImageError("outside the gallery's folder, behind a link: not served")
-        return open_image(self._darkroom.paint(os.path.abspath(file), side))
+        return open_image(self._darkroom.paint(source, side))
 
     def adapted(self) -> bool:
         """Tell whether what was learned from labels is in use."""
@@ -214,8 +241,14 @@ class Desk:
     def thumbnail(self, id: int, side: int) -> tuple[bytes, str]:
         """Return an image as WebP, and what names that."""
         row = self.row(id)
-        file = os.fspath(self.file(row))
-        return self._darkroom.thumbnail(row.content.hex(), side, lambda: file)
+        self._check_served(row)
+
+        def is_there() -> bool:
+            now = self._find(id)
+            return now is not None and now.content == row.content
+
+        with self._told(row):
+            return self._darkroom.thumbnail(row.content.hex(), side, lambda: self._original(row), is_there)
 
     def keep(self, content: bytes, name: str) -> Upload:
         """Keep an uploaded picture. Raises ImageError when it is none."""
@@ -271,23 +304,27 @@ class Desk:
         return Prepared(pixels, name)
 
     def _see(self, row: Row, box: Box | None = None) -> NDArray[np.uint8]:
-        """Return an image, or the part of it in a box, as the network takes it."""
-        return self._darkroom.prepare(row.content.hex(), lambda: os.fspath(self.folder / row.path), box)
+        """Return an image, or the part of it in a box, as the network takes it. Raises RefusedError."""
+        with self._told(row):
+            return self._darkroom.prepare(row.content.hex(), lambda: self._original(row), box)
 
-    def _source(self, question: Question, picture: bytes | None) -> Source:
-        """Return the picture that a question asks with."""
-        if question.id is not None:
-            return os.fspath(self.folder / self.row(question.id).path)
+    def _source(self, question: Question, picture: bytes | None) -> bytes:
+        """Return the picture from elsewhere that a question asks with."""
         return self._darkroom.uploaded(question.upload or "") if picture is None else picture
+
+    def _measure(self, row: Row) -> tuple[int, int]:
+        with self._told(row):
+            return self._darkroom.measure(self._original(row))
 
     def explain(self, question: Question, hit: int, picture: bytes | None = None) -> dict[str, Any]:
         """Return where the likeness of a question's picture and an image lies: see `congener.explain`."""
         from congener.explain import View, area_of, explain_views
 
         row = self.row(hit)
-        size = self._darkroom.measure(self._source(question, picture))
-        query = View(self._prepared(question, picture, "").pixels, area_of(self._encoder, size, question.box))
-        size = self._darkroom.measure(os.fspath(self.folder / row.path))
-        found = View(self._see(row), area_of(self._encoder, size))
+        asked = None if question.id is None else self.row(question.id)
+        size = self._darkroom.measure(self._source(question, picture)) if asked is None else self._measure(asked)
+        pixels = self._prepared(question, picture, "").pixels if asked is None else self._see(asked, question.box)
+        query = View(pixels, area_of(self._encoder, size, question.box))
+        found = View(self._see(row), area_of(self._encoder, self._measure(row)))
         with self._borrowed() as gallery:
             return explain_views(self._encoder, gallery.lens(), query, found).as_dict()

@@ -7,9 +7,9 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from congener.images import open_image
+from congener.extent import fitted
+from congener.original import Source, open_source
 from congener.preprocessing import Preprocess
 from congener.query import Box, crop
 
@@ -18,14 +18,10 @@ SIDES = (320, 1280)
 
 _QUALITY = 82
 
-Source = str | bytes
-"""A path, or a file's contents."""
-
 
 def thumbnail(source: Source, side: int) -> bytes:
     """Return a picture, upright, as WebP of at most this side."""
-    picture = open_image(source, side)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    picture = fitted(open_source(source, side), side, enlarge=False)
     file = BytesIO()
     picture.save(file, "WEBP", quality=_QUALITY, method=2)
     return file.getvalue()
@@ -33,5 +29,5 @@ def thumbnail(source: Source, side: int) -> bytes:
 
 def prepare(source: Source, preprocess: Preprocess, side: int, box: Box | None) -> NDArray[np.uint8]:
     """Return a picture, or the part of it in a box, as the network takes it (side, side, 3)."""
-    picture = open_image(source, side if box is None else None)
+    picture = open_source(source, side if box is None else None)
     return np.asarray(preprocess(picture if box is None else crop(picture, box)))
