@@ -203,6 +203,15 @@ def test_garbage_is_recognised(copy: Path, where: slice) -> None:
         over(copy)
 
 
+@pytest.mark.parametrize("at", np.linspace(0.02, 0.98, 7))
+def test_a_byte_changed_anywhere_in_a_graph_of_this_size_is_recognised(copy: Path, at: float) -> None:
+    content = bytearray(copy.read_bytes())
+    content[int(at * len(content))] ^= 4
+    copy.write_bytes(content)
+    with pytest.raises(GraphError, match="damaged"):
+        over(copy)
+
+
 def test_a_graph_of_other_embeddings_is_recognised(copy: Path) -> None:
     with pytest.raises(GraphError, match="dimension 24, not 8"):
         ApproximateIndex.over(IDS, EMBEDDINGS[:, :8], None, copy)
