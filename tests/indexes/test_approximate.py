@@ -138,6 +138,12 @@ def test_rows_may_be_added(graph: Path) -> None:
     assert len(index) == COUNT + 1
 
 
+def test_rows_that_are_added_leave_the_graph_to_answer(graph: Path) -> None:
+    index = ApproximateIndex.over(IDS[:BUILT], EMBEDDINGS[:BUILT][::-1], PACKED[:BUILT], graph)  # of other rows
+    index.add(np.array([99_999]), ASKED[:1])
+    assert recall(index.search(ASKED[1:], 10), index.exact.search(ASKED[1:], 10)) < 0.5
+
+
 def test_a_graph_grows(copy: Path) -> None:
     told: list[tuple[int, int]] = []
     extend_graph(PACKED, copy, progress=lambda done, of: told.append((done, of)))
