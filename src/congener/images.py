@@ -108,8 +108,11 @@ def size_of(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
 
 
 def _size_once(file: IO[bytes]) -> tuple[int, int]:
-    with OWN_RULES, _open(Metered(file)) as image:
+    metered = Metered(file)
+    with OWN_RULES, _open(metered) as image:
         width, height = stored_size(image)
+        check_size(width, height, image.format)
+        metered.begin_pixels()  # a PNG's orientation may lie behind them
         by_a_quarter = 5 <= _orientation(image) <= 8
         return (height, width) if by_a_quarter else (width, height)
 
