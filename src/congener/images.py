@@ -217,12 +217,24 @@ def _decode_once(file: IO[bytes], target: int | None) -> Image.Image:
             frame = _all_bits(frame, file) if deep else frame
             if orientation != stored != 1:  # it was turned already when it was loaded
                 frame, orientation = _turn(frame, _INVERSE.get(stored, stored)), stored
-            factor = max(1, min(frame.size) // (2 * target)) if target else 1
             width, height = drafted[1][2:] if drafted else frame.size
+            factor = _factor(min(width, height), 2 * target, drafted is not None) if target else 1
             picture = with_extent(to_rgb(frame, factor, tags), (0, 0, width / factor, height / factor))
             return _turn(picture, orientation)
 
         return choose(image, finish)
+
+
+def _factor(side: float, least: int, drafted: bool) -> int:
+    """Return by how much a picture is shrunk, of whose short side so many pixels are kept.
+
+    By the scales of JPEG's decoder, for the same in each format. drafted: it was decoded at one of them.
+    """
+    most = max(1, int(side // least))
+    return most if drafted else next(scale * (most // scale if scale == 8 else 1) for scale in _SCALES if scale <= most)
+
+
+_SCALES = (8, 4, 2, 1)
 
 
 def _has_deep_colours(image: Image.Image) -> bool:
