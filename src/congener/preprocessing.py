@@ -37,7 +37,7 @@ class Preprocessing:
         return image.resize(
             (self.input_side, self.input_side),
             Image.Resampling[self.rule.upper()],
-            box=(left, top, min(left + side, image.width), min(top + side, image.height)),  # but for rounding
+            box=(left, top, left + side, top + side),
             reducing_gap=3.0,
         )
 
