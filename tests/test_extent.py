@@ -83,9 +83,12 @@ def test_what_is_made_of_a_picture_covers_all_of_itself() -> None:
 
 
 def test_a_square_of_all_that_a_picture_covers_stays_within_it() -> None:
-    for width in range(100, 140):
-        small = with_extent(texture((width, 99)), turned((0.0, 0.0, width - 2 / 3, 99 - 1 / 3), (width, 99), 3))
-        assert Preprocessing(64, 64, "hamming")(small).size == (64, 64)
+    for width in range(3001, 3101):  # a third of these are more than themselves when they are multiplied and divided
+        covered = (0.0, 0.0, width / 24, 140.0)
+        for number in (1, 3):
+            small = Image.new("L", (-(-width // 24), 140))
+            with_extent(small, turned(covered, small.size, number))
+            assert Preprocessing(331, 331, "box")(small).size == (331, 331)
 
 
 def test_fitting_keeps_the_shape() -> None:
