@@ -14,7 +14,9 @@ from congener import Gallery
 from congener.cabinet import paint, paint_cabinet
 from congener.evaluation import evaluate
 from congener.images import open_image
-from congener.pictures import draw_sheet, save
+from congener.marks import SHEET
+from congener.outputs import Output
+from congener.pictures import draw_sheet
 from congener.truth import queries_from
 from quality import WAYS, centred
 
@@ -38,7 +40,8 @@ def draw(folder: Path, target: Path, place: Path) -> None:
             asked = centred(task) if name == "centred" else task
             (outcome,) = evaluate(asked, gallery.encoder, k=[HITS], **WAYS[name]).report.outcomes
             short = name.split(" (")[0].strip("+ ").replace(" + ", "-")
-            save(draw_sheet(outcome.results, open_image(copy), similarity=False), place / f"{number}-{short}.jpg")
+            sheet = draw_sheet(outcome.results, open_image(copy), similarity=False)
+            Output(place / f"{number}-{short}.jpg", SHEET, force=True).write_picture(sheet)
             print(f"{name}: {round(HITS * outcome.precision)} of {HITS} are of the target's kind")
 
 

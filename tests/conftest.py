@@ -124,3 +124,13 @@ def photos() -> Path:
     if not (folder / "animals100").is_dir():
         pytest.skip(f"no photos at {folder}: set CONGENER_DATA to the folder that holds animals100")
     return folder
+
+
+@pytest.fixture
+def few_kinds(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the demo paint one kind only, plain and soon; return its name."""
+    from congener import cabinet
+
+    monkeypatch.setattr(cabinet, "KINDS", cabinet.KINDS[:1])
+    monkeypatch.setattr(cabinet, "paint", lambda _, specimen: plain((specimen, 2 * specimen, 9)))
+    return cabinet.KINDS[0].name

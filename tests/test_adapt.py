@@ -278,6 +278,15 @@ def test_a_map_is_not_kept_where_nothing_is_to_gain() -> None:
     assert report.kept is False
 
 
+def test_a_map_that_is_better_by_chance_is_not_kept() -> None:
+    """Better on average, but the same images might as well have shown the contrary."""
+    data = Data(noise(30, 12), noise(30, 5, seed=1), [f"kind {number}" for number in np.arange(30) % 3])
+    found = [learn(data.features, None, data.labels, unit(noise(30, 12, seed=seed)))[1] for seed in range(20, 26)]
+    better = [report for report in found if report.after > report.before + 0.01]
+    assert len(better) >= 2
+    assert [report.kept for report in better] == [False] * len(better)
+
+
 def test_a_map_of_random_labels_is_not_kept() -> None:
     """A fit that had seen the labels of those who ask would find them again."""
     data = Data(noise(60, 80), noise(60, 5, seed=1), [f"kind {number}" for number in np.arange(60) % 4])

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -79,11 +80,25 @@ def test_label_names_lists_every_kind(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: Image.Image, target: Path, *args: object, **options: object) -> None:
-        target.write_bytes(b"half")
+    def interrupted(self: Image.Image, target: IO[bytes], *args: object, **options: object) -> None:
+        target.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Image.Image, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         paint_cabinet(tmp_path, specimens=1)
-    assert not list(tmp_path.rglob("*.jpg"))
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["label_names.csv"]
+    monkeypatch.undo()
+    paint_cabinet(tmp_path, specimens=1)  # which is known as the demo's own
+    assert len(list(tmp_path.rglob("*.jpg"))) == 16
+
+
+def test_it_isn_t_painted_among_other_things(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "label_names.csv").write_text("label,name\nrose,Rose\n")
+    with pytest.raises(CongenerError, match="isn't the demo's: name another folder"):
+        paint_cabinet(tmp_path, specimens=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["label_names.csv", "mine.txt"]
+    assert (tmp_path / "label_names.csv").read_text() == "label,name\nrose,Rose\n"
+    with pytest.raises(CongenerError, match=r"can't paint into .*: Not a directory"):
+        paint_cabinet(tmp_path / "mine.txt" / "cabinet", specimens=1)

@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ from congener.disk import row_sums
 from congener.encoders import Identity
 from congener.encoders.checkpoint import read_checkpoint
 from congener.errors import EncoderError, GalleryBusyError, GalleryError
-from congener.schema import fitted_sum, image_sum, put_fact
+from congener.examination import Examination
+from congener.schema import COLUMNS, fitted_sum, image_sum, put_fact
 from congener.store import Store
 
 from .conftest import MeanColour, plain, write
@@ -75,6 +75,14 @@ def checked(store: Path, **options: Any) -> CheckReport:
 
 def found(report: CheckReport) -> list[str]:
     return sorted({finding.what for finding in report.findings})
+
+
+def unstamped(place: Path, path: str) -> None:
+    """Have a gallery forget the ctime and inode of an image."""
+    with closing(Store.open(place)) as store, store.transaction() as changes:
+        row = store.find(path=path)
+        assert row is not None
+        changes.put(row._replace(ctime_ns=0, inode=0))
 
 
 def answer(folder: Path) -> list[tuple[str, float]]:
@@ -280,8 +288,7 @@ BAD: dict[str, tuple[str, Spoil]] = {
     "empty": ("no sound gallery", lambda path: path.write_bytes(b"")),
     "cut": ("no sound gallery|damaged", lambda path: os.truncate(path, 5000)),
     "another program's": ("no sound gallery", another_program),
-    "newer": ("format 99.*update congener", newer),
-    "a pickle": ("no sound gallery", lambda path: path.write_bytes(pickle.dumps({"format": 3}))),
+    "a pickle": ("no sound gallery", lambda path: path.write_bytes(pickle.dumps({"format": 4}))),
     "no encoder": ("encoder", lambda path: sql(path.parent, "DELETE FROM meta WHERE key = 'encoder'")),
     "other tables": ("tables", lambda path: sql(path.parent, "ALTER TABLE images ADD COLUMN more TEXT")),
 }
@@ -302,11 +309,49 @@ def test_what_is_no_gallery_is_refused_and_left_as_it_is(store: Path, colours: P
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_newer_gallery_is_not_called_damaged(store: Path, colours: Path) -> None:
+    newer(store / "catalogue.sqlite")
+    before = {path: path.read_bytes() for path in store.iterdir()}
+    for ask in (lambda: answer(colours), lambda: checked(store, repair=True)):
+        with pytest.raises(GalleryError, match=r"format 99.*update congener") as refused:
+            ask()
+        assert "delete" not in str(refused.value)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_catalogue_that_is_gone_while_other_files_are_there_is_told(store: Path) -> None:
     (store / "catalogue.sqlite").unlink()
     (finding,) = checked(store, repair=True).findings
     assert (finding.what, finding.problem) == ("catalogue", "there is none")
     assert the(store, "features-*").exists()
+
+
+def test_no_advice_to_delete_follows_where_other_things_lie(store: Path, tmp_path: Path) -> None:
+    (store / "catalogue.sqlite").write_bytes(b"garbage" * 1000)
+    (finding,) = checked(store).findings
+    assert f"delete the folder {store}" in finding.remedy
+    (store / "holiday.jpg").write_bytes(b"mine")
+    (finding,) = checked(store).findings
+    assert finding.remedy == "keep another gallery with --gallery PATH"
+    (store / "catalogue.sqlite").unlink()
+    assert "delete" not in checked(store).findings[0].remedy
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(GalleryError, match="there is no gallery"):
+        checked(tmp_path / "mine")
+
+
+def test_what_keeps_a_check_from_looking_is_not_called_damage(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Examination.report
+
+    def interrupted(self: Examination) -> CheckReport:
+        self._store.connection.set_progress_handler(lambda: 1, 1)
+        return looked(self)
+
+    monkeypatch.setattr(Examination, "report", interrupted)
+    with pytest.raises(GalleryError, match=r"can't use the gallery.*interrupted") as said:
+        checked(store)
+    assert "delete" not in str(said.value)
 
 
 def test_a_folder_in_a_files_place_is_told(store: Path, colours: Path) -> None:
@@ -320,7 +365,7 @@ def test_a_folder_in_a_files_place_is_told(store: Path, colours: Path) -> None:
 
 def test_a_lock_that_is_none_is_told_and_what_to_do(store: Path, colours: Path) -> None:
     (store / "lock").write_bytes(b"garbage" * 100)
-    with Gallery(colours, encoder=MeanColour()) as gallery, pytest.raises(GalleryError, match="delete that file"):
+    with Gallery(colours, encoder=MeanColour()) as gallery, pytest.raises(GalleryError, match="move that file away"):
         gallery.update()
 
 
@@ -341,6 +386,8 @@ def test_it_waits_for_no_writer(store: Path) -> None:
 
 
 def test_the_rest_of_an_interrupted_run_is_no_damage_and_cleared_away(store: Path, colours: Path) -> None:
+    with closing(Store.open(store)) as opened:
+        opened.claim(store / "embeddings-9-blend.f16")
     (store / "embeddings-9-blend.f16").write_bytes(b"rest")
     with the(store, "features-*").open("ab") as file:
         file.write(b"torn")
@@ -397,11 +444,14 @@ def test_pictures_are_read_again_if_asked_to(store: Path, colours: Path) -> None
     swapped[-1] ^= 1
     green.write_bytes(swapped)
     os.utime(green, ns=(status.st_atime_ns, status.st_mtime_ns))
+    report = checked(store, folder=colours)  # its ctime tells
+    assert (report.pictures, report.changed, report.findings) == (5, 3, ())
+    unstamped(store, "green.png")  # as where a disk fails, which leaves the ctime as it was
     report = checked(store, folder=colours, repair=True)
     assert (report.pictures, report.changed) == (4, 2)
     (finding,) = report.findings
     assert (finding.what, finding.where, finding.mended) == ("picture", "green.png", True)
-    assert "same size and time" in finding.problem
+    assert "same size and times" in finding.problem
 
 
 def test_a_feature_that_its_picture_does_not_give_is_found(
@@ -452,7 +502,7 @@ def test_the_log_is_drawn_in_after_each_run_though_readers_are_there(store: Path
 # galleries of older formats
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A gallery as an older version left it: eleven colours, two of them equal, one image gone."""
     folder = tmp_path / "older"
@@ -469,7 +519,7 @@ def test_a_gallery_of_an_older_format_is_brought_to_this_one(older: Path) -> Non
         first = gallery.search(older / "warm/red.png", 1)
         assert first[0].path in {"warm/scarlet.png", "warm/gold.png"}  # a copy; adapted, any of its label
         assert first[0].score == pytest.approx(1, abs=1e-3)
-        assert (gallery.info().format, gallery.excluded) == (3, ["*.gif"])
+        assert (gallery.info().format, gallery.excluded) == (4, ["*.gif"])
         report = gallery.update()
         assert (report.unchanged, report.images) == (11, 11)
         nearest = [hit.path for hit in gallery.search(older / "warm/red.png", 3, adapted=False)]
@@ -483,7 +533,7 @@ def test_a_migrated_gallery_is_as_a_new_one(older: Path, encoder: MeanColour, tm
     with closing(Store.open(older / ".congener")) as store, store.transaction() as changes:
         row = next(store.rows())
         changes.delete([max(each.id for each in store.rows())])
-        changes.put(replace(row, id=0, path="new.png"))
+        changes.put(row._replace(id=0, path="new.png"))
         new = store.find(path="new.png")
         assert new is not None
         assert new.id == 13  # no id is given twice
@@ -494,7 +544,7 @@ def test_a_gallery_of_an_older_format_that_cannot_be_written_is_told(
     older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(GalleryError, match=r"format [12] and can't be written"):
+    with pytest.raises(GalleryError, match=r"format [123] and can't be written"):
         Gallery(older, encoder=MeanColour())
 
 
@@ -589,7 +639,7 @@ def test_a_pickle_in_the_weights_place_does_nothing(harm: bytes, tmp_path: Path)
 @pytest.mark.parametrize("path", ["/etc/passwd", "../secret.png", "warm/../../secret.png"])
 def test_a_prepared_path_leads_nowhere_though_its_checksum_is_right(store: Path, colours: Path, path: str) -> None:
     with closing(sqlite3.connect(store / "catalogue.sqlite", isolation_level=None)) as db:
-        row = db.execute("SELECT id, path, size, mtime_ns, content, slot, checksum FROM images WHERE id = 5").fetchone()
+        row = db.execute(f"SELECT {COLUMNS} FROM images WHERE id = 5").fetchone()
         values = (row[0], path.encode(), *row[2:])
         db.execute("UPDATE images SET path = ?, sum = ? WHERE id = 5", (path.encode(), image_sum(*values)))
     with pytest.raises(GalleryError, match="damaged"):

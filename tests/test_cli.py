@@ -53,8 +53,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
 
 INDEX_KEYS = {
-    *("found", "indexed", "unchanged", "renamed", "removed", "skipped"),
-    *("images", "missing", "seconds", "images_per_second", "encoder"),
+    *("found", "indexed", "unchanged", "renamed", "removed", "skipped", "label_table"),
+    *("images", "missing", "passed_over", "unread", "misnamed", "seconds", "images_per_second", "encoder"),
 }
 HIT_KEYS = {"rank", "score", "similarity", "id", "path", "label", "label_name"}
 
@@ -79,7 +79,7 @@ def test_index_as_json(run: Run, colours: Path) -> None:
     assert (first["found"], first["indexed"], first["images"]) == (6, 5, 5)
     assert (second["indexed"], second["unchanged"], second["images_per_second"]) == (0, 5, 0)
     assert first["images_per_second"] == pytest.approx(first["indexed"] / first["seconds"])
-    assert [skipped.keys() for skipped in first["skipped"]] == [{"path", "reason"}]
+    assert [skipped.keys() for skipped in first["skipped"]] == [{"path", "reason", "remembered"}]
     assert first["encoder"] == "mean-colour"
 
 

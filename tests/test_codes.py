@@ -198,6 +198,24 @@ def test_projection_keeps_cosines(many: tuple[Array, Array]) -> None:
     assert projected @ projected.T == pytest.approx(whole @ whole.T, abs=1e-3)
 
 
+def uneven(n: int, d: int) -> Array:
+    """Features that are unequally far from their mean: most of them near, in many directions, a few far, in few."""
+    near = 0.02 * decaying(n, d, rate=0.999)
+    near[:: n // 12] += 3 * noise(1, d, seed=8) + 3 * noise(len(near[:: n // 12]), 1, seed=9) * noise(1, d, seed=10)
+    return np.asarray(near + noise(1, d, seed=7), np.float32)
+
+
+def test_blend_is_fitted_on_what_it_embeds_each_image_at_the_same_length() -> None:
+    """A few that are far from the mean count no more than others, in the projection as in the weight."""
+    features, logits = uneven(600, 300), sure(kinds(600, 12), 20)
+    blend = Blend.fit(features, logits)
+    whole = Blend(blend.mean, blend.weight, blend.projection[:, :0]).embed(features, logits)
+    assert blend.weight == codes.choose_weight(whole[:, :300], codes.probabilities(logits))[0]
+    kept = np.square(whole @ blend.projection).sum()
+    best = np.square(np.linalg.svd(whole.astype(np.float64), compute_uv=False)[:256]).sum()
+    assert kept == pytest.approx(best, rel=1e-3)
+
+
 @pytest.mark.parametrize("n", [20, 300])
 def test_blend_comes_back_from_its_arrays(many: tuple[Array, Array], n: int) -> None:
     blend = Blend.fit(many[0][:n], many[1][:n])
@@ -313,11 +331,11 @@ def test_positions_sum_to_the_pooled_feature_at_unit_length() -> None:
 
 
 def test_of_a_mean_each_position_bears_an_equal_share() -> None:
-    maps, mean = noise(2, 3, 2, 2), np.array([0.1, 0.2, -0.3], np.float32)
+    maps, mean = noise(2, 3, 2, 5), np.array([0.1, 0.2, -0.3], np.float32)
     parts = codes.positions(maps, mean)
     centred = codes.unit(codes.pooled(maps.mean(axis=(2, 3))) - mean)
     assert parts.sum(axis=(1, 2)) == pytest.approx(centred, abs=1e-6)
-    bare = codes.positions(maps) - mean / 4
+    bare = codes.positions(maps) - mean / 10
     assert codes.unit(parts) == pytest.approx(codes.unit(bare), abs=1e-5)
 
 

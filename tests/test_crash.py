@@ -27,7 +27,7 @@ from congener.store import Store
 
 from .conftest import MeanColour
 from .faults.kills import OWN, PATH, Victim, alter, colour_of, left_over, look_at_killed, wait_until
-from .faults.replay import LOSSES, Disk, Operation, Tree, read_log, write_tree
+from .faults.replay import LOSSES, Disk, Operation, Tree, digest, read_log, write_tree
 from .faults.trial import Colour, Contents, Fresh, ReadHere, check_sound, check_state, paint
 from .faults.victim import JOBS
 from .faults.workload import APPROXIMATE, STEPS, contents
@@ -96,8 +96,8 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs Linux and a C compiler")
     library = tmp_path_factory.mktemp("shim") / "record.so"
-    source = Path(__file__).with_name("faults") / "record.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"], check=True)
+    sources = [Path(__file__).with_name("faults") / name for name in ("record.c", "fail.c")]
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, *sources, "-ldl", "-lpthread"], check=True)
     return library
 
 
@@ -168,14 +168,6 @@ def all_moments(recording: Recording) -> list[tuple[int, str]]:
     return [(n, kind) for n in range(len(recording.operations) + 1) for kind in KINDS]
 
 
-def digest(tree: Tree) -> bytes:
-    result = sha256()
-    for name, content in sorted(tree.items()):
-        of = digest(content) if isinstance(content, dict) else sha256(content).digest()
-        result.update(f"{name}\0".encode() + of)
-    return result.digest()
-
-
 def try_states(recording: Recording, chosen: Sequence[tuple[int, str]], folder: Path) -> int:
     """Try what crashes at these moments leave; return how many states differed."""
     tried: set[bytes] = set()
@@ -236,7 +228,7 @@ def test_check_takes_the_graph_of_an_older_generation_for_unused(
         gallery.adapt(force=True)
         gallery.update(index=APPROXIMATE)
         monkeypatch.setattr(Store, "sweep", lambda store: None)
-        monkeypatch.setattr(Gallery, "_refresh_index", lambda gallery, progress: None)
+        monkeypatch.setattr(Gallery, "_refresh_index", lambda *_: None)
         gallery.forget()
     report = check(colours / ".congener", encoder=encoder)
     assert not report.findings

@@ -274,6 +274,10 @@ class Run:
             time.sleep(0.005)
         raise AssertionError("the run committed nothing")
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def go_on(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 

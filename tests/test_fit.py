@@ -3,9 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from congener import Gallery
-from congener.fit import is_due
+from congener.adapt import Ridge
+from congener.calibration import Calibration
+from congener.fit import fit, is_due
 
 from .conftest import MeanColour, plain, write
 
@@ -34,6 +37,28 @@ def test_the_same_contents_give_the_same_fit_whatever_their_history(tmp_path: Pa
         assert np.array_equal(array, arrays[1][name]), name
     once.close()
     later.close()
+
+
+class Sample:
+    """What a fit asks of a store."""
+
+    def __init__(self, features: NDArray[np.float16]) -> None:
+        self.features = features
+
+    def sample(self, most: int) -> tuple[list[int], NDArray[np.float16]]:
+        return list(range(len(self.features)))[:most], self.features[:most]
+
+
+def test_a_map_of_labels_that_say_nothing_makes_nothing_similar(encoder: MeanColour) -> None:
+    """Fitted scores know the labels: with 100 features each, 60 images tell any. None can be foretold."""
+    features = np.random.default_rng(0).standard_normal((60, 100)).astype(np.float16)
+    labels = [f"kind {number % 4}" for number in range(60)]
+    ridge = Ridge(features, None, labels, 0.0)
+    seen = ridge.adaptation(0.05).embed(features, None)
+    assert Calibration.fit(seen @ seen.T, labels)(1.0) > 0.9
+    fitted = fit(Sample(features), encoder, lambda ids: [labels[id] for id in ids], ridge, 0.05)  # type: ignore[arg-type]
+    assert fitted.calibrations["adapted"].meaning == "label"
+    assert fitted.calibrations["adapted"](1.0) < 0.6
 
 
 def test_small_galleries_are_fitted_anew_whenever_images_change(tmp_path: Path, encoder: MeanColour) -> None:

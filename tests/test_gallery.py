@@ -145,10 +145,10 @@ def test_the_store_can_lie_elsewhere(colours: Path, tmp_path: Path, encoder: Mea
 
 
 def test_a_store_inside_the_folder_is_not_searched_for_images(colours: Path, encoder: MeanColour) -> None:
-    write(colours / "mine/thumbnail.png", "red")
-    gallery = Gallery(colours, store=colours / "mine", encoder=encoder)
-    assert gallery.update().found == 5
-    gallery.close()
+    with Gallery(colours, store=colours / "mine", encoder=encoder) as gallery:
+        gallery.update()
+        write(colours / "mine/thumbnail.png", "red")
+        assert gallery.update().found == 5
 
 
 def test_another_encoder_is_refused_with_both_names(gallery: Gallery, colours: Path) -> None:

@@ -1,10 +1,9 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from congener import CongenerError, Hit, Results
-from congener.pictures import COLUMNS, draw_sheet, label_colours, save
+from congener import Hit, Results
+from congener.pictures import COLUMNS, draw_sheet, label_colours
 
 from .conftest import plain, write
 
@@ -57,15 +56,3 @@ def test_names_of_any_kind_are_drawn(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (4000, 3), (3, 4000)])
 def test_pictures_of_any_shape_fit_their_tile(tmp_path: Path, size: tuple[int, int]) -> None:
     assert draw_sheet(results(tmp_path), plain("red", size)).mode == "RGB"
-
-
-def test_a_sheet_is_written_in_the_format_of_its_suffix(tmp_path: Path) -> None:
-    save(plain("red"), tmp_path / "sheet.webp")
-    with Image.open(tmp_path / "sheet.webp") as sheet:
-        assert sheet.format == "WEBP"
-
-
-@pytest.mark.parametrize("name", ["sheet.doc", "sheet", "none/sheet.png"])
-def test_a_sheet_that_cannot_be_written_says_why(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CongenerError, match="can't write"):
-        save(plain("red"), tmp_path / name)

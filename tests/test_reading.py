@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from congener.preprocessing import Preprocessing
-from congener.reading import Outcome, read_files
+from congener.reading import ACCESS, CHANCE, CONTENTS, File, Outcome, read_files
+from congener.stamp import Stamp
 from congener.workers import Workers
 
 from . import light
@@ -16,9 +17,8 @@ from .conftest import write
 SMALL = Preprocessing(8, 8)
 
 
-def found(path: Path) -> tuple[str, tuple[int, int]]:
-    status = path.stat()
-    return str(path), (status.st_size, status.st_mtime_ns)
+def found(path: Path) -> File:
+    return str(path), Stamp.of(path.stat())
 
 
 def unknown(contents: list[bytes]) -> list[bool]:
@@ -29,7 +29,7 @@ def as_it_is(pixels: object) -> object:
     return pixels
 
 
-def read(path: Path, status: tuple[int, int]) -> Outcome:
+def read(path: Path, status: Stamp) -> Outcome:
     (outcome,), pixels = read_files([(str(path), status)], 8, SMALL, ask=unknown, lay=as_it_is)
     assert len(pixels) == outcome[1]
     return outcome
@@ -42,7 +42,7 @@ def red(tmp_path: Path) -> Path:
 
 def test_a_file_gives_its_hash_and_its_pixels(red: Path) -> None:
     outcomes, (pixels,) = read_files([found(red)], 8, SMALL, ask=unknown, lay=as_it_is)
-    assert outcomes == [(hashlib.sha256(red.read_bytes()).digest(), True, None, False)]
+    assert outcomes == [(hashlib.sha256(red.read_bytes()).digest(), True, None, "")]
     assert isinstance(pixels, Image.Image)
     assert (np.asarray(pixels) == np.full((8, 8, 3), (255, 0, 0))).all()
 
@@ -58,7 +58,7 @@ def test_what_is_known_is_not_decoded(red: Path, tmp_path: Path) -> None:
         return [True, False]
 
     outcomes, pixels = read_files([found(other), found(red)], 8, SMALL, ask=ask, lay=as_it_is)
-    assert outcomes == [(digests[0], False, None, False), (digests[1], True, None, False)]
+    assert outcomes == [(digests[0], False, None, ""), (digests[1], True, None, "")]
     assert len(pixels) == 1
     assert asked == [digests]
 
@@ -67,18 +67,18 @@ def test_what_has_changed_or_is_gone_is_said(red: Path) -> None:
     _, before = found(red)
     os.utime(red, (1, 1))
     content = hashlib.sha256(red.read_bytes()).digest()
-    assert read(red, before) == (content, False, "changed while it was read: run again", False)
+    assert read(red, before) == (content, False, "changed while it was read: run again", CHANCE)
     red.unlink()
-    assert read(red, before) == (b"", False, "No such file or directory", True)
+    assert read(red, before) == (b"", False, "No such file or directory", ACCESS)
 
 
 def test_one_that_fails_leaves_the_others(red: Path, tmp_path: Path) -> None:
     broken, gone = tmp_path / "broken.png", tmp_path / "gone.png"
     broken.write_bytes(b"no picture")
-    files = [found(broken), (str(gone), (1, 1)), found(red)]
+    files = [found(broken), (str(gone), Stamp(1, 1)), found(red)]
     outcomes, pixels = read_files(files, 8, SMALL, ask=unknown, lay=as_it_is)
     assert [problem is None for _, _, problem, _ in outcomes] == [False, False, True]
-    assert [unreadable for *_, unreadable in outcomes] == [False, True, False]
+    assert [cause for *_, cause in outcomes] == [CONTENTS, ACCESS, ""]
     assert [is_decoded for _, is_decoded, *_ in outcomes] == [False, False, True]
     assert len(pixels) == 1
 

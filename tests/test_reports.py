@@ -1,5 +1,4 @@
 import base64
-import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from congener.errors import CongenerError
 from congener.evaluation import ClassFigures, Confusion, Outcome, Report
-from congener.reports import render, write_report
+from congener.marks import REPORT, generator
+from congener.reports import render
 from congener.results import Hit, Results
 
 from .conftest import write
@@ -242,29 +241,6 @@ def test_the_axis_of_a_low_curve_is_stretched(tmp_path: Path) -> None:
     assert " 300 " in text
 
 
-def test_it_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "out" / "report.html"
-    target.parent.mkdir()
-    write_report(report(tmp_path), target)
-    before = target.read_text("utf-8")
-    assert before == render(report(tmp_path))
-
-    def fail(*_: object) -> None:
-        assert len(list(target.parent.iterdir())) == 2
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(CongenerError, match=r"^can't write .*report.html: No space left on device$"):
-        write_report(report(tmp_path, queries=5), target)
-    assert target.read_text("utf-8") == before
-    assert list(target.parent.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("name", ["none/report.html", "folder", "red.png/report.html", "a\0b", "x" * 300])
-def test_a_path_that_cannot_be_written_is_one_line(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder").mkdir()
-    some = report(tmp_path)
-    with pytest.raises(CongenerError, match=r"^can't write ") as caught:
-        write_report(some, tmp_path / name)
-    assert "\n" not in str(caught.value)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", "folder", "red.png"]
+def test_it_says_what_made_it(tmp_path: Path) -> None:
+    page = render(report(tmp_path))
+    assert generator(REPORT) in page[:512]

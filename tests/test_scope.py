@@ -62,3 +62,32 @@ def test_several_galleries_answer_as_one() -> None:
     assert space.fetch(ids_of([unique_id(1, 7), 2])) == pytest.approx(circle(90, 50))
     among = ids_of([unique_id(1, 7), 1])
     assert [own_id(id) for id in scope.space(NONE, among).search(circle(45), 3).ids[0].tolist()] == [(0, 1), (1, 7)]
+
+
+def equal(*keys_and_ids: tuple[int, int]) -> Scope:
+    """Return images, by row and id, of which all rows hold one embedding: contents that look the same."""
+    rows, ids = zip(*sorted(keys_and_ids, key=lambda each: each[1]), strict=True)
+    embedded = Embedded.of(ids_of(list(ids)), ids_of(list(rows)), circle(*[30] * (max(rows) + 1)))
+    return Scope([part(0, embedded)])
+
+
+def test_two_contents_with_one_embedding_tie_and_come_in_order_of_id() -> None:
+    scope = equal((0, 4), (0, 9), (1, 2), (1, 6), (2, 5))
+    for k in range(1, 7):
+        found = scope.space(NONE).search(circle(40), k)
+        assert found.ids.tolist() == [[2, 4, 5, 6, 9][:k]]
+        assert np.ptp(found.scores) == 0
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 9])
+def test_they_do_so_among_some_too_where_the_oldest_copy_is_left_out(k: int) -> None:
+    scope = equal((0, 1), (0, 9), (1, 2), (1, 8), (2, 5), (3, 7))
+    some = ids_of([9, 8, 5, 7])
+    assert scope.space(NONE, some).search(circle(40), k).ids.tolist() == [[5, 7, 8, 9][:k]]
+    assert scope.space(ids_of([7]), some).search(circle(40), k).ids.tolist() == [[5, 8, 9][:k]]
+
+
+def test_scores_of_images_are_those_of_a_search() -> None:
+    scope = Scope([plain(0, [1, 2], 0, 50), plain(1, [1, 7], 40, 90)])
+    found = scope.space(NONE).search(circle(45), 4)
+    assert scope.scores(circle(45), found.ids[0]).tolist() == found.scores[0].tolist()

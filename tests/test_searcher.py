@@ -148,7 +148,45 @@ def test_what_is_kept_of_an_image_is_not_made_again(gallery: Gallery, encoder: M
     assert encoder.encoded == before + 1
 
 
+def test_contents_that_look_the_same_come_in_order_of_id(tmp_path: Path, encoder: MeanColour) -> None:
+    """Files of other bytes and the same pixels, each with a copy; asked for by others, and by one of them."""
+    folder = tmp_path / "same"
+    for number in range(4):
+        write(folder / f"other-{number}.png", (250, 10 * number, 90))
+        picture, file = plain("red", (40, 40)), folder / f"{'ab'[number % 2]}/{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        picture.save(file, compress_level=9 * (number % 2))
+    with Gallery(folder, encoder=encoder) as gallery:
+        gallery.update()
+        ids = [row.id for row in gallery.rows() if not row.path.startswith("other")]
+        assert len({row.content for row in gallery.rows()}) == 6
+        for k in range(1, 5):
+            assert [hit.id for hit in gallery.search(plain("red"), k)] == ids[:k]
+            assert [hit.id for hit in gallery.search(ids[1], k)][:3] == [id for id in ids if id != ids[1]][:k]
+            assert [hit.id for hit in gallery.search(plain("red"), k, labels=["b"])] == ids[2:][:k]
+        scores = {(hit.score, hit.similarity) for hit in gallery.search(plain("red"), 4)}
+        assert len(scores) == 1
+
+
+def test_similarities_and_scores_are_the_same_whatever_k_and_labels(gallery: Gallery) -> None:
+    whole = {hit.id: (hit.score, hit.similarity) for hit in gallery.search(plain((250, 60, 10)), 24)}
+    for k in (1, 5, 13):
+        for labels in ([], ["hue-03", "hue-07", "hue-00"]):
+            some = gallery.search(plain((250, 60, 10)), k, labels=labels)
+            assert some
+            assert {hit.id: (hit.score, hit.similarity) for hit in some}.items() <= whole.items()
+
+
 def test_an_unknown_id_is_said(gallery: Gallery) -> None:
     for ask in ({}, {"like": [999]}, {"unlike": [999]}):
         with pytest.raises(CongenerError, match="no image has the id 999"):
             gallery.search(999 if not ask else 1, **ask)  # type: ignore[arg-type]
+
+
+def test_what_another_handle_has_changed_is_seen(gallery: Gallery, encoder: MeanColour) -> None:
+    """The index is kept from one search to the next, as long as nothing changes."""
+    assert gallery.search(plain("white"), 1)[0].path != "white.png"
+    write(gallery.folder / "white.png", "white")
+    with Gallery(gallery.folder, store=gallery.store_folder, encoder=encoder) as other:
+        other.update()
+    assert gallery.search(plain("white"), 1)[0].path == "white.png"

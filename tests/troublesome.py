@@ -43,6 +43,12 @@ def note_and_crash(path: str) -> None:
     segfault()
 
 
+def note_and_hang(path: str) -> None:
+    """Make a file, then hang."""
+    open(path, "a").close()
+    hang()
+
+
 def leave(status: int) -> None:
     os._exit(status)
 
@@ -118,6 +124,24 @@ class Bad(Preprocessing):
             segfault()
         if image.getpixel((0, 0)) == (0, 0, 255):
             hang()
+        return super().__call__(image)
+
+
+class Stuck(Preprocessing):
+    """Hangs on blue, once it has made a file that is named in the environment."""
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if image.getpixel((0, 0)) == (0, 0, 255):
+            note_and_hang(os.environ["CONGENER_TEST_STUCK"])
+        return super().__call__(image)
+
+
+class Short(Preprocessing):
+    """Has no memory for red."""
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if image.getpixel((0, 0)) == (255, 0, 0):
+            raise MemoryError
         return super().__call__(image)
 
 

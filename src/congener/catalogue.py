@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,30 +16,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.changes import Changes
-from congener.disk import DTYPE, damaged, explained, locked, make_folder, map_matrix, row_sums, sync_folder
-from congener.errors import GalleryError
+from congener.connection import CATALOGUE, LOG, PATIENCE, SHARED_MEMORY, Connection, connect, is_writable
+from congener.disk import (
+    DTYPE,
+    damaged,
+    explained,
+    is_there,
+    locked,
+    make_folder,
+    map_matrix,
+    no_catalogue,
+    row_sums,
+    sync_folder,
+)
+from congener.errors import DamagedGalleryError, GalleryError
+from congener.owned import FIRST, NEW, PAGE, Owned, check_place, holds_other_tables, is_file
 from congener.schema import (
     COLUMNS,
     FACTS,
     FORMAT_VERSION,
+    UNREAD_COLUMNS,
     Row,
+    Unread,
     is_older,
     is_ours,
     migrate,
     put_fact,
     sound_fact,
     sound_row,
+    sound_unread,
     stored_format,
     write_catalogue,
 )
 
-CATALOGUE = "catalogue.sqlite"
 SEEN_WHOLE = 2**20
 """Bytes of a catalogue up to which opening it looks at all of them: some 5,000 images, 5 ms."""
 
 _BLOCK = 4096  # rows that are looked at at once
-_PATIENCE = 30  # seconds to wait for another writer's transaction
+_FIRST = -(2**63)  # no id is below
 _ASKED = 500  # ids in one question to SQLite
+_opened = count(1)
 
 
 class Catalogue:
@@ -47,9 +64,12 @@ class Catalogue:
     Each row that is read is held against its checksum. Methods raise GalleryError where one doesn't match.
     """
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, connection: Connection) -> None:
         self.folder = folder
-        self._db = connection
+        self._connection, self._db = connection, connection.db
+        self._number = next(_opened)
+        self.owned = Owned(folder, self._db)
+        """Its files."""
         encoder = self.get("encoder")
         dimension = encoder.get("dimension") if isinstance(encoder, dict) else None
         if not isinstance(dimension, int) or not 0 < dimension < 2**20:
@@ -60,7 +80,8 @@ class Catalogue:
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Tell whether there is a gallery to open."""
-        return (folder / CATALOGUE).is_file()
+        with explained(folder):
+            return is_there(folder / CATALOGUE)
 
     @classmethod
     def create(cls, folder: Path, encoder: dict[str, Any]) -> Self:
@@ -69,8 +90,9 @@ class Catalogue:
         Two processes may do so at once: the first one's stands.
         """
         with explained(folder):
-            make_folder(folder)
             if not cls.exists(folder):
+                check_place(folder)
+                make_folder(folder)
                 with locked(folder, timeout=30):
                     if not cls.exists(folder):
                         _write_empty(folder, encoder)
@@ -86,29 +108,34 @@ class Catalogue:
         if not cls.exists(folder):
             raise GalleryError(f"there is no gallery at {folder}: congener index FOLDER makes one")
         with explained(folder):
-            db = _connect(folder)
+            connection = connect(folder)
             try:
-                _bring_up_to_date(db, folder)
+                _bring_up_to_date(connection.db, folder)
                 if not trusting and (folder / CATALOGUE).stat().st_size <= SEEN_WHOLE:
-                    (problem,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+                    (problem,) = connection.db.execute("PRAGMA integrity_check(1)").fetchone()
                     if problem != "ok":
                         raise damaged(folder, f"in its catalogue, {' '.join(problem.split())}")
-                return cls(folder, db)
+                return cls(folder, connection)
             except BaseException:
-                db.close()
+                connection.close()
                 raise
 
     def close(self) -> None:
         """Close the catalogue, its log drawn in."""
         self._draw_in_log()
-        self._db.close()
+        self._connection.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what was read so far is of the catalogue as it is; else it must be opened again."""
+        return self._connection.is_current
 
     def _draw_in_log(self) -> None:
         """Write what the log holds into the catalogue, and empty it."""
         with suppress(sqlite3.Error):  # a reader may not, and need not
             self._db.execute("PRAGMA busy_timeout = 1000")  # it waits for readers, who have their reasons
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
+            self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000}")
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -118,7 +145,7 @@ class Catalogue:
     # what the whole gallery has
 
     def get(self, key: str, *default: Any) -> Any:
-        """Return a fact about the gallery: encoder, exclude, format, matrix, changed, generation, index, graph."""
+        """Return a fact about the gallery: see `congener.schema.FACTS`."""
         row = self._one("SELECT value, sum FROM meta WHERE key = ?", (key,))
         if row is None:
             if default and key not in FACTS:
@@ -138,19 +165,30 @@ class Catalogue:
         """Return how many images were added, removed or replaced since the generation was fitted."""
         return int(self.get("changed"))
 
-    def version(self) -> tuple[int, int]:
-        """Return a value that changes whenever this or another process has committed changes."""
+    def version(self) -> tuple[int, int, int]:
+        """Return a value that changes whenever this or another process has committed changes, or it is opened anew."""
         (seen,) = self._only("PRAGMA data_version")
-        return int(seen), self._db.total_changes
+        return self._number, int(seen), self._db.total_changes
 
     def size_on_disk(self) -> int:
         """Return the bytes that the gallery's files take."""
         total = 0
-        with explained(self.folder):
-            for path in self.folder.iterdir():
-                with suppress(FileNotFoundError):  # a log, drawn in meanwhile
-                    total += path.stat().st_size if path.is_file() else 0
+        for path in self.own_files():
+            with suppress(OSError):  # a log, drawn in meanwhile
+                total += path.stat().st_size
         return total
+
+    def own_files(self) -> list[Path]:
+        """Return the files that are there and that the gallery wrote; the catalogue last, which knows the others."""
+        with explained(self.folder):
+            names = sorted(self.owned.names() | self.kept_names())
+            page = () if holds_other_tables(self.folder / "web.sqlite") else sorted(PAGE)
+            names += [*page, *sorted(FIRST), SHARED_MEMORY, LOG, CATALOGUE]
+            return [path for path in (self.folder / name for name in names) if is_file(path)]
+
+    def kept_names(self) -> frozenset[str]:
+        """Return the names of the files that the catalogue counts on."""
+        return frozenset({self._matrix_path().name})
 
     # images
 
@@ -160,12 +198,21 @@ class Catalogue:
 
     def rows(self) -> Iterator[Row]:
         """Yield every image in order of id."""
+        rows: list[Row] = []
+        while rows := self.rows_after(rows[-1].id if rows else None):
+            yield from rows
+
+    def rows_after(self, id: int | None) -> list[Row]:
+        """Return the next few thousand images behind an id, or the first ones; none: that was the last."""
+        query = f"SELECT {COLUMNS}, sum FROM images WHERE id > ? ORDER BY id LIMIT {_BLOCK}"
+        return [self._row(values) for values in self._all(query, (_FIRST if id is None else id,))]
+
+    def unread(self) -> Iterator[Unread]:
+        """Yield the files that can't be read, in order of path; one whose row is damaged is none of them."""
         with explained(self.folder):
-            for values in self._db.execute(f"SELECT {COLUMNS}, sum FROM images ORDER BY id"):
-                row = sound_row(values)
-                if row is None:
-                    raise self._unsound(values)
-                yield row
+            for values in self._db.execute(f"SELECT {UNREAD_COLUMNS}, sum FROM unread ORDER BY path"):
+                if unread := sound_unread(values):
+                    yield unread
 
     def slots(self) -> dict[bytes, tuple[int, int]]:
         """Return slot and checksum by content."""
@@ -176,6 +223,25 @@ class Catalogue:
         column, value = ("id", id) if path is None else ("path", os.fsencode(path))
         row = self._one(f"SELECT {COLUMNS}, sum FROM images WHERE {column} = ?", (value,))
         return self._row(row) if row else None
+
+    def having_inode(self, inode: int) -> list[Row]:
+        """Return the images whose files had this number on their file system, in order of id; none for 0, unknown."""
+        found = self._all(f"SELECT {COLUMNS}, sum FROM images WHERE inode = ? ORDER BY id", (inode,)) if inode else ()
+        return [self._row(values) for values in found]
+
+    def stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids, rising (n,), of images whose ctime and inode are known, and their stamps (n, 4).
+
+        Not held against their checksums.
+        """
+        rows = self._all(
+            "SELECT id, size, mtime_ns, ctime_ns, inode FROM images WHERE ctime_ns != 0 AND inode != 0 ORDER BY id"
+        )
+        try:
+            table = np.array(rows, np.int64).reshape(-1, 5)
+        except (TypeError, ValueError, OverflowError):
+            raise self._damaged("an image's size, time or inode is no number") from None
+        return table[:, 0], table[:, 1:]
 
     def find_all(self, ids: Sequence[int]) -> list[Row]:
         """Return those of these images that are there, in no order."""
@@ -200,7 +266,7 @@ class Catalogue:
                 return self._features()
 
     def _features(self) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-        with self._reading():
+        with self.one_state():
             ids, slots = self._slots()
             total = int(slots.max(initial=-1)) + 1
             matrix = self._sound_features(0, total) if len(ids) <= _BLOCK else self.matrix(total)
@@ -226,7 +292,7 @@ class Catalogue:
 
     def feature(self, row: Row) -> NDArray[np.float16]:
         """Return an image's pooled feature (d,). Raises GalleryError unless it is what was written."""
-        with explained(self.folder), self._reading():
+        with explained(self.folder), self.one_state():
             row = self.find(id=row.id) or row  # it may have moved
             return self._sound(self.matrix(row.slot + 1), row)
 
@@ -314,16 +380,17 @@ class Catalogue:
         return map_matrix(self._matrix_path(), slots, self.dimension)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def one_state(self) -> Iterator[None]:
         """See one state of the catalogue throughout."""
         if self._db.in_transaction:  # as seen by it already
             yield
             return
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
+        with explained(self.folder):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("COMMIT")
 
     # what SQLite says of a damaged catalogue is explained wherever it is asked
 
@@ -342,14 +409,16 @@ class Catalogue:
             raise self._damaged("the catalogue doesn't answer")
         return row
 
-    def _damaged(self, what: str) -> GalleryError:
+    def _damaged(self, what: str) -> DamagedGalleryError:
         return damaged(self.folder, what)
 
 
 def _write_empty(folder: Path, encoder: dict[str, Any]) -> None:
     """Write a catalogue of no images beside its place, then give it its name: nobody sees half of one."""
-    fresh = folder / f"{CATALOGUE}.new"
-    fresh.unlink(missing_ok=True)
+    fresh = folder / NEW
+    for name in FIRST:
+        if name.startswith(NEW) and is_file(folder / name):
+            (folder / name).unlink()
     write_catalogue(fresh, encoder)
     fresh.replace(folder / CATALOGUE)
     sync_folder(folder)
@@ -357,9 +426,11 @@ def _write_empty(folder: Path, encoder: dict[str, Any]) -> None:
 
 def _bring_up_to_date(db: sqlite3.Connection, folder: Path) -> None:
     """Migrate a catalogue of an older format. Raises GalleryError for one that isn't ours, or is newer."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
+        raise no_catalogue(folder, "its catalogue is that of something else, or empty")
     version = stored_format(db)
     if is_older(version):
-        if not os.access(folder, os.W_OK):
+        if not is_writable(folder):
             raise GalleryError(
                 f"the gallery {folder} has format {version} and can't be written: give rights, so that it can be "
                 f"brought to format {FORMAT_VERSION}, or index into another place with --gallery PATH"
@@ -367,21 +438,11 @@ def _bring_up_to_date(db: sqlite3.Connection, folder: Path) -> None:
         migrate(db)
         version = stored_format(db)
     if version != FORMAT_VERSION:
+        if version is None:
+            raise damaged(folder, "it lacks its format")
         raise GalleryError(
             f"the gallery {folder} has format {version}, this congener knows {FORMAT_VERSION}: update congener, or "
-            "delete that folder and index again"
+            "keep another gallery with --gallery PATH"
         )
     if not is_ours(db):
         raise damaged(folder, "the tables of its catalogue are not those that were made")
-
-
-def _connect(folder: Path) -> sqlite3.Connection:
-    uri = (folder / CATALOGUE).absolute().as_uri()
-    if not os.access(folder, os.W_OK):
-        # SQLite can't make the files of its log there: read the catalogue as it lies
-        uri += "?mode=ro&immutable=1"
-    else:
-        uri += "?mode=rw"  # and make none
-    db = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = FULL")
-    return db

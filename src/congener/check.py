@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.catalogue import CATALOGUE
 from congener.codes import unit
+from congener.connection import CATALOGUE, is_writable
 from congener.disk import explained, locked
 from congener.encoders import Encoder
-from congener.errors import GalleryError
+from congener.errors import DamagedGalleryError, GalleryBusyError, GalleryError
 from congener.examination import READ_AGAIN, CheckReport, Examination, Finding, Progress, start_again
 from congener.files import FoundImage
 from congener.repair import mend
-from congener.schema import FORMAT_VERSION, Row
+from congener.schema import FORMAT_VERSION, Row, is_own_name
+from congener.stamp import Stamp, is_same, stamp_of
 from congener.store import Store
 from congener.update import Reading, read_all
 
@@ -50,7 +51,7 @@ def check(
     """
     place = Path(store)
     started = time.perf_counter()
-    if not place.is_dir():
+    if not place.is_dir() or not (Store.exists(place) or any(map(is_own_name, os.listdir(place)))):
         raise GalleryError(f"there is no gallery at {place}: congener index FOLDER makes one")
     with _alone(place):
         report = _examined(place, encoder, folder, progress)
@@ -76,7 +77,7 @@ def _mended(report: CheckReport, examined: Callable[[], CheckReport], encoder: E
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """Keep writers out, where there may be any."""
-    if not os.access(place, os.W_OK):
+    if not is_writable(place):
         yield
         return
     with explained(place), locked(place):
@@ -90,19 +91,26 @@ def _examined(
     if Store.exists(place):
         try:
             store = Store.open(place, trusting=True)
-        except GalleryError as error:
+        except DamagedGalleryError as error:
             problem = str(error)
         else:
-            try:
+            with closing(store), _unchanged(store):
                 examination = Examination(store, encoder, progress)
                 report = examination.report()
                 if folder is not None and report.sound:
                     report = _compare_pictures(report, store, examination.encoder, Path(folder), progress)
                 return report
-            finally:
-                store.close()
     found = Finding("catalogue", CATALOGUE, problem, start_again(place))
     return CheckReport(str(place), FORMAT_VERSION, findings=(found,))
+
+
+@contextmanager
+def _unchanged(store: Store) -> Iterator[None]:
+    """Make sure that nobody writes meanwhile, whom a reader without rights can't keep out."""
+    before = store.version()
+    yield
+    if not is_writable(store.folder) and (store.version() != before or not store.is_current):
+        raise GalleryBusyError(f"another process is writing to the gallery {store.folder}: check it when it has ended")
 
 
 def _compare_pictures(
@@ -112,34 +120,38 @@ def _compare_pictures(
     rows = store.rows()
     done, changed, findings = 0, 0, []
     while some := list(islice(rows, _BLOCK)):
-        there = [row for row in some if not _has_changed(folder, row)]
+        there = [(row, image) for row in some if (image := _found(folder, row))]
         done, changed = done + len(some) - len(there), changed + len(some) - len(there)
-        images = [FoundImage(row.path, row.size, row.mtime_ns) for row in there]
-        with closing(read_all(folder, images, encoder, {})) as readings:
-            for row, reading in zip(there, readings, strict=True):
+        with closing(read_all(folder, [image for _, image in there], encoder, {})) as readings:
+            for (row, image), reading in zip(there, readings, strict=True):
                 done += 1
-                if problem := _difference(row, store.feature(row), reading):
+                if reading.content not in (b"", row.content) and not is_same(row, image):
+                    changed += 1
+                elif problem := _difference(row, store.feature(row), reading):
                     findings.append(Finding("picture", row.path, problem, READ_AGAIN))
                 if progress:
                     progress(done, report.images)
     return replace(report, pictures=done, changed=changed, findings=(*report.findings, *findings))
 
 
-def _has_changed(folder: Path, row: Row) -> bool:
-    """Tell whether a file is gone, or another than was indexed by its size and time."""
+def _found(folder: Path, row: Row) -> FoundImage | None:
+    """Return an image's file as it is now, None where it is gone, or another than was indexed by size or time."""
+    stamp = stamp_of(row)
     try:
-        status = os.stat(folder / row.path)
+        stamp = Stamp.of(os.stat(folder / row.path))
     except FileNotFoundError:
-        return True
+        return None
     except OSError:  # which its reading says
-        return False
-    return (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
+        pass
+    if stamp[:2] != (row.size, row.mtime_ns):
+        return None
+    return FoundImage(row.path, stamp.size, stamp.mtime_ns, ctime_ns=stamp.ctime_ns, inode=stamp.inode)
 
 
 def _difference(row: Row, feature: NDArray[np.float16], reading: Reading) -> str | None:
     """Return what is wrong with a picture's feature (d,) by what was read of its file, or None."""
     if reading.content not in (b"", row.content):
-        return "its file holds something else than was indexed, with the same size and time"
+        return "its file holds something else than was indexed, with the same size and times"
     if reading.problem:
         return reading.problem
     pooled = reading.feature

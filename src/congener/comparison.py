@@ -82,12 +82,12 @@ def compare(
             if (spec.encoder or own) not in galleries:
                 place = Path(stack.enter_context(TemporaryDirectory()))
                 other = stack.enter_context(Gallery(gallery.folder, store=place, encoder=spec.encoder))
-                other.update(exclude=gallery.excluded)
+                other.update(exclude=gallery.excluded, default_exclude=gallery.default_exclude, heads=False)
                 galleries[spec.encoder or own] = other
         results = [_judge(galleries[spec.encoder or own], task_of, spec, k) for spec in parsed]
     if len({(each.report.queries, each.report.unjudged, each.report.gallery) for each in results}) > 1:
         raise CongenerError(
-            f"the encoders don't have the same images of {gallery.folder}: congener index {gallery.folder} --prune"
+            f"the encoders don't have the same images of {gallery.folder}: {gallery.command('index', '--prune')}"
         )
     first = results[0]
     differences = (

@@ -1,9 +1,11 @@
 """A gallery's files: what makes them lasting, keeps other writers out, and says what went wrong with them."""
 
+import errno
 import mmap
 import os
 import shutil
 import sqlite3
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.errors import GalleryBusyError, GalleryError
+from congener.errors import DamagedGalleryError, GalleryBusyError, GalleryError
 
 DTYPE = np.dtype("<f2")
 """Of the matrices."""
@@ -21,7 +23,9 @@ DTYPE = np.dtype("<f2")
 SUMS = np.dtype("<u4")
 """Of the checksums that lie beside a matrix."""
 
-_LOCK = "lock"
+LOCK = "lock"
+"""The file whose lock keeps other writers out."""
+
 _SHARED = 2**17  # bytes: four times SQLite's shared memory
 
 
@@ -32,14 +36,15 @@ def locked(folder: Path, timeout: float = 0) -> Iterator[None]:
     A lock of the system's, taken through SQLite: it ends with the process. timeout: seconds to wait for
     another writer's end. Raises GalleryBusyError after that.
     """
-    lock = sqlite3.connect(folder / _LOCK, timeout=timeout, isolation_level=None)
+    lock = sqlite3.connect(folder / LOCK, timeout=timeout, isolation_level=None)
     try:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.DatabaseError as error:
-            if "not a database" in str(error):
-                raise GalleryError(f"{folder / _LOCK} is no lock of a gallery: delete that file") from None
-            if "locked" not in str(error):
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_NOTADB:
+                raise GalleryError(f"{folder / LOCK} is no lock of a gallery: move that file away") from None
+            if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
             raise GalleryBusyError(f"another process is indexing into {folder}: try again when it has ended") from None
         yield
@@ -56,7 +61,7 @@ def map_matrix(path: Path, slots: int, columns: int, dtype: np.dtype[Any] = DTYP
     with path.open("rb") as file:
         present = os.fstat(file.fileno()).st_size // row
         if present < slots:
-            raise damaged(path.parent, f"{path.name} holds {present} rows, the catalogue counts on {slots}")
+            raise incomplete(path.parent, f"{path.name} holds {present} rows, the catalogue counts on {slots}")
         mapped = mmap.mmap(file.fileno(), slots * row, access=mmap.ACCESS_READ)
     # not by np.memmap, which takes several times as long
     return np.frombuffer(mapped, dtype, slots * columns).reshape(slots, columns)
@@ -76,9 +81,26 @@ def file_sum(path: Path) -> int:
     return total
 
 
-def damaged(folder: Path, what: str) -> GalleryError:
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file. Raises OSError where that can't be told: what a disk doesn't give isn't absent."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def damaged(folder: Path, what: str) -> DamagedGalleryError:
     """Return the error for a gallery that isn't as it was written."""
-    return GalleryError(f"the gallery {folder} is damaged: {what}; congener check tells more, and --repair mends it")
+    return DamagedGalleryError(
+        f"the gallery {folder} is damaged: {what}; congener check tells more, and --repair mends it"
+    )
+
+
+def incomplete(folder: Path, what: str) -> DamagedGalleryError:
+    """Return the error for a gallery whose files don't reach as far as its catalogue says."""
+    return damaged(
+        folder, f"{what}, as in a copy that was taken while it was written (congener backup takes sound ones)"
+    )
 
 
 def sync(file: IO[bytes]) -> None:
@@ -107,18 +129,61 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and the system say of a gallery's files into a GalleryError."""
+    """Turn what SQLite and the system say of a gallery's files into a GalleryError.
+
+    Only what SQLite calls damage is called so: a gallery that is busy, closed or interrupted is sound for all we know.
+    """
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        raise GalleryError(_explain(folder, str(error))) from error
+    except sqlite3.Error as error:
+        raise explain(folder, error) from error
     except UnicodeDecodeError as error:  # the message itself quotes what is damaged
-        raise GalleryError(_explain(folder, "malformed text")) from error
+        raise no_catalogue(folder, "malformed text") from error
     except OSError as error:
-        raise GalleryError(
-            f"can't use the gallery {folder}: {error.strerror or error}; "
-            "make room or give rights, or choose another place with --gallery PATH"
-        ) from error
+        raise _explain_system(folder, error) from error
+    except MemoryError as error:
+        raise GalleryError(f"there is not enough memory to use the gallery {folder}: end other programs") from error
+
+
+def no_catalogue(folder: Path, why: str) -> DamagedGalleryError:
+    """Return the error for a catalogue that can't be read as one."""
+    return DamagedGalleryError(
+        f"{folder} holds no sound gallery ({why}): congener check tells what is wrong, and --repair mends what can be"
+    )
+
+
+def explain(folder: Path, error: sqlite3.Error) -> GalleryError:
+    """Return what an error of SQLite means; its codes: https://sqlite.org/rescode.html."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # 0: of Python's module itself, as for what is closed
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such " in str(error):
+        return no_catalogue(folder, str(error))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
+        return GalleryBusyError(f"another process is writing to the gallery {folder}: try again")
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(folder)):
+        return GalleryError(_no_room(folder))
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return GalleryError(f"can't write the gallery {folder}: choose another place with --gallery PATH")
+    return GalleryError(f"can't use the gallery {folder}: {error}")
+
+
+def _explain_system(folder: Path, error: OSError) -> GalleryError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return GalleryError(_no_room(folder))
+    reason = error.strerror or str(error)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return GalleryError(
+            f"can't use the gallery {folder}: {reason}; give rights, or choose another place with --gallery PATH"
+        )
+    if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST):
+        return GalleryError(f"can't use the gallery {folder}: {reason}; choose another place with --gallery PATH")
+    name = Path(os.fsdecode(error.filename)).name if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    if error.errno == errno.ENOENT and name and folder.is_dir():
+        return incomplete(folder, f"{name} is missing")
+    return GalleryError(f"can't use the gallery {folder}: {f'{name}: ' if name else ''}{reason}")
+
+
+def _no_room(folder: Path) -> str:
+    return f"no room left on the disk of the gallery {folder}: make room and run again"
 
 
 def _is_full(folder: Path) -> bool:
@@ -127,16 +192,3 @@ def _is_full(folder: Path) -> bool:
         return shutil.disk_usage(folder).free < _SHARED
     except OSError:
         return False
-
-
-def _explain(folder: Path, message: str) -> str:
-    if "readonly" in message or "unable to open" in message:
-        return f"can't write the gallery {folder}: choose another place with --gallery PATH"
-    if "full" in message or ("I/O" in message and _is_full(folder)):
-        return f"no room left on the disk of the gallery {folder}: make room and run again"
-    if "locked" in message or "busy" in message:
-        return f"another process is writing to the gallery {folder}: try again"
-    return (
-        f"{folder} holds no sound gallery ({message}): congener check --repair may mend it, else delete that folder "
-        "and index again"
-    )

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from congener import codes, fingerprint
 from congener.cores import cores
 from congener.errors import CongenerError, ImageError
+from congener.files import still_holds
 from congener.fingerprint import BITS, Fingerprint, apart
 from congener.gallery import Gallery
+from congener.indexes.score import Whole, paired
 from congener.labels import Labels
+from congener.memory import Skipped
 from congener.store import Row
-from congener.update import Progress, Skipped
+from congener.update import Progress
 from congener.workers import Workers
 
 DEFAULT = 80
@@ -192,8 +195,8 @@ def _cosines(gallery: Gallery, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     cosines = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
         here = slice(start, start + _PAIRS)
-        first, second = (codes.unit(features[at[here, end]]) for end in (0, 1))
-        cosines[here] = np.einsum("md,md->m", first, second)
+        first, second = (Whole.of(codes.unit(features[at[here, end]])) for end in (0, 1))
+        cosines[here] = paired(first, second)
     return np.where((ids[at] == pairs).all(axis=1), cosines, -1)  # an image may have gone meanwhile
 
 
@@ -236,10 +239,11 @@ def _look_at(folder: Path, rows: Sequence[Row], workers: Workers) -> tuple[_Pict
 
 def _changed(file: Path, row: Row) -> str | None:
     try:
-        status = file.stat()
+        same = still_holds(file, row)
     except OSError as error:
         return f"can't be read: {error.strerror}"
-    same = (status.st_size, status.st_mtime_ns) == (row.size, row.mtime_ns)
+    except ImageError as error:
+        return str(error)
     return None if same else "changed since it was indexed: run again"
 
 

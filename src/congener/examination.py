@@ -15,18 +15,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from congener.catalogue import CATALOGUE
-from congener.disk import explained, file_sum, row_sums
+from congener.connection import CATALOGUE
+from congener.disk import explain, explained, file_sum, is_there, row_sums
 from congener.encoders import Encoder, load_encoder
-from congener.errors import GalleryError
+from congener.errors import DamagedGalleryError, GalleryError
 from congener.fit import Fit
 from congener.indexes.base import unit
 from congener.indexes.quantise import quantise, unpack
-from congener.schema import COLUMNS, FACTS, FORMAT_VERSION, sound_fact, sound_row
+from congener.owned import NEW, others_in
+from congener.schema import (
+    COLUMNS,
+    FACTS,
+    FORMAT_VERSION,
+    UNREAD_COLUMNS,
+    sound_fact,
+    sound_file_name,
+    sound_row,
+    sound_unread,
+)
 from congener.store import PACKED, Store
 
 READ_AGAIN = "it is dropped; congener index reads its file again"
 
+_INDEXES = {"slot": "images_slot", "inode": "images_inode", "path": "sqlite_autoindex_images_1"}
 _BLOCK = 4096
 _ROUNDING = 1e-5  # of float32 sums that are added up in another order, as another processor does
 
@@ -39,7 +50,7 @@ class Finding:
     """Something that isn't as it was written."""
 
     what: str
-    """catalogue, fact, image, feature, fitted, embeddings, graph or picture."""
+    """catalogue, fact, image, unread, file, feature, fitted, embeddings, graph or picture."""
     where: str
     """The file, the image's path, or the name of the fact."""
     problem: str
@@ -88,6 +99,8 @@ class CheckReport:
 
 def start_again(place: Path) -> str:
     """Return what to do where nothing can be mended."""
+    if others_in(place):
+        return "keep another gallery with --gallery PATH"
     return f"delete the folder {place} and index again"
 
 
@@ -111,8 +124,11 @@ def encoder_of(store: Store, encoder: Encoder | None) -> Encoder:
 class Examination:
     """One look at everything."""
 
-    def __init__(self, store: Store, encoder: Encoder | None, progress: Progress | None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, encoder: Encoder | None, progress: Progress | None, *, afresh: bool = True
+    ) -> None:
+        """afresh: whether to make every embedding afresh from its feature, by the encoder, and compare."""
+        self._store, self._afresh = store, afresh
         self._db = store.connection
         self._given = encoder
         self._progress = progress
@@ -129,6 +145,7 @@ class Examination:
         self._look_at_catalogue()
         self._look_at_facts()
         images, slots, sums = self._look_at_rows()
+        self._look_at_lists()
         report = CheckReport(str(self._store.folder), FORMAT_VERSION, images)
         if all(finding.what != "fact" for finding in self._found):
             sound = self._look_at_features(slots, sums)
@@ -143,7 +160,10 @@ class Examination:
     def _ask(self, query: str) -> Iterator[Any]:
         try:
             yield from self._db.execute(query)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            explanation = explain(self._store.folder, error)
+            if not isinstance(explanation, DamagedGalleryError):  # it can't be looked at now
+                raise explanation from error
             remedy = f"it is written anew where it can be read; else {start_again(self._store.folder)}"
             self._note("catalogue", CATALOGUE, str(error), remedy)
 
@@ -153,7 +173,7 @@ class Examination:
                 if problem != "ok":
                     self._note("catalogue", CATALOGUE, problem, "its pages and indexes are written anew")
         # an integrity check looks entries up, and passes over some that can't be read one after the other
-        for column, index in (("slot", "images_slot"), ("path", "sqlite_autoindex_images_1")):
+        for column, index in _INDEXES.items():
             sums = [
                 sum(zlib.crc32(repr(entry).encode()) for entry in self._ask(f"SELECT id, {column} FROM images {how}"))
                 for how in ("NOT INDEXED", f"INDEXED BY {index}")
@@ -182,6 +202,7 @@ class Examination:
             "encoder": start_again(self._store.folder),
             "format": start_again(self._store.folder),
             "exclude": "nothing is left out any more, until congener index --exclude says it again",
+            "default_exclude": "what is passed over by default is, until congener index --no-default-exclude says else",
             "generation": "congener index fits it anew; what was learned from labels, congener adapt learns again",
             "index": "auto, until congener index --index chooses another",
             "matrix": "the number of the file of features is taken for it, where there is only one",
@@ -201,6 +222,16 @@ class Examination:
             slots.append(row.slot)
             sums.append(row.checksum)
         return count, np.frombuffer(slots, np.int64), np.frombuffer(sums, np.int64)
+
+    def _look_at_lists(self) -> None:
+        """Look at the files that can't be read, and at the names of the gallery's own."""
+        for values in self._ask(f"SELECT {UNREAD_COLUMNS}, sum FROM unread"):
+            if sound_unread(values) is None:
+                path = os.fsdecode(values[0]) if isinstance(values[0], bytes | str) else "?"
+                self._note("unread", path, "its row is not what was written", "it is dropped; its file is tried again")
+        for name, total in self._ask("SELECT name, sum FROM files"):
+            if sound_file_name(name, total) is None:
+                self._note("file", str(name), "its row is not what was written", "it is dropped")
 
     def _look_at_features(self, slots: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the slots whose feature is what was written, rising."""
@@ -231,7 +262,7 @@ class Examination:
         fit = self._fit(generation)
         names = [name for name in generation["spaces"] if self._is_as_written(generation, name, reached)]
         compared = {}
-        if fit is not None:
+        if fit is not None and self._afresh:
             compared = {name: len(reached) for name in names if not name.endswith(PACKED)}
             self._compare(generation, fit, names, reached)
         return compared, len(slots) - len(reached)
@@ -295,7 +326,7 @@ class Examination:
         """Return how many rows the approximate index holds."""
         facts = self._store.get("graph", None)
         path = self._store.folder / str(facts["file"]) if facts else None
-        if not facts or path is None or not path.exists():
+        if not facts or path is None or not is_there(path):
             return 0
         from congener.indexes.approximate import GraphError, open_graph
 
@@ -318,8 +349,8 @@ class Examination:
 
     def _unused(self) -> Iterator[str]:
         store = self._store
-        names = store.leftovers() | {path for glob in ("*.part", "*.new") for path in store.folder.glob(glob)}
-        yield from sorted(path.name for path in names)
+        names = {path.name for path in store.leftovers()} | {NEW for path in [store.folder / NEW] if path.exists()}
+        yield from sorted(names)
         if torn := store.torn_bytes():
             yield f"{torn} bytes of a torn row at the end of the features"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from congener.disk import file_sum
-from congener.errors import GalleryError, unknown_name
+from congener.disk import explained, file_sum, is_there
+from congener.errors import GalleryError, command, unknown_name
 from congener.indexes import INDEXES, ExactIndex, Index
 from congener.store import Embedded, Store
 
@@ -83,7 +83,7 @@ def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | N
     """Make or extend the graph over a space where it is due; inside the store's `writing`."""
     if embedded.packed is None or not len(embedded.ids):  # of a generation older than this; the next one has them
         return
-    from congener.indexes.approximate import ApproximateIndex, build_graph, extend_graph, is_sound, measure
+    from congener.indexes.approximate import ApproximateIndex, build_graph, extend_graph, is_sound, measure, part_of
 
     path, facts, rows = store.graph_path(space), _facts(store, space), len(embedded.matrix)
     if facts and not is_sound(path, embedded.matrix.shape[1]):
@@ -92,7 +92,9 @@ def refresh(store: Store, space: str, embedded: Embedded, progress: Progress | N
         return
     started = time.perf_counter()
     make = extend_graph if facts else build_graph
-    make(embedded.packed, path, progress=progress)
+    store.claim(path, part_of(path))
+    with explained(store.folder):
+        make(embedded.packed, path, progress=progress)
     seconds = (facts["seconds"] if facts else 0) + time.perf_counter() - started
     index = ApproximateIndex.over(embedded.keys, embedded.matrix, embedded.packed, path)
     chosen = embedded.rows[:: max(1, len(embedded.rows) // _QUERIES)]
@@ -119,8 +121,8 @@ def open_index(
     """
     facts = _facts(store, space)
     if name == "approximate" and not facts:
-        folder = store.folder.parent
-        raise GalleryError(f"there is no approximate index yet: congener index {folder} --index approximate")
+        folder = store.folder.parent if store.folder.name == ".congener" else "FOLDER"
+        raise GalleryError(f"there is no approximate index yet: {command('index', folder, '--index', 'approximate')}")
     if facts and (name == "approximate" or (name is None and is_wanted(store, len(embedded.ids)))):
         from congener.indexes.approximate import ApproximateIndex, GraphError, effort_for
 
@@ -162,7 +164,7 @@ def _facts(store: Store, space: str) -> dict[str, Any] | None:
     """Return what is known of the graph over a space of the current generation, if its file is there."""
     facts: dict[str, Any] | None = store.get("graph", None)
     path = store.graph_path(space)
-    return facts if facts and facts["file"] == path.name and path.exists() else None
+    return facts if facts and facts["file"] == path.name and is_there(path) else None
 
 
 def is_wanted(store: Store, images: int) -> bool:

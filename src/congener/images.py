@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from io import BufferedReader, BytesIO
-from typing import IO, TYPE_CHECKING, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from PIL import Image, UnidentifiedImageError
 
-from congener.errors import ImageError, UnreadableError
-from congener.limits import OWN_RULES, PIXEL_LIMIT, Metered, bare_png, check_cost, check_size
+from congener.endings import completed
+from congener.errors import ImageError, PassingError, UnreadableError
+from congener.extent import extent_of, turned, with_extent
+from congener.frames import choose, page
+from congener.kinds import is_heif, rare_compression, unidentified
+from congener.limits import OWN_RULES, PIXEL_LIMIT, Metered, bare_png, check_cost, check_size, stored_size
 from congener.rgb import to_rgb
 
 if TYPE_CHECKING:  # a worker's process seldom needs it: .1 s to import
@@ -43,9 +46,11 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_INVERSE = {6: 8, 8: 6}  # the others are their own
 _ORIENTATION = 0x0112
 
 T = TypeVar("T")
+Judge = Callable[[Image.Image], None]
 
 
 def not_a_file(mode: int) -> str | None:
@@ -80,26 +85,30 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
 _O_BINARY = getattr(os, "O_BINARY", 0)
 
 
-def open_image(source: str | os.PathLike[str] | bytes | IO[bytes], target: int | None = None) -> Image.Image:
+def open_image(
+    source: str | os.PathLike[str] | bytes | IO[bytes], target: int | None = None, *, judge: Judge | None = None
+) -> Image.Image:
     """Return the picture as RGB, turned as its EXIF orientation says.
 
     source: a path, the contents of a file, or a file open for reading.
-    target: the short side in pixels that it will be resized to. A larger JPEG is then decoded at
-    a reduced scale, at least twice the target, which is much faster and looks the same afterwards.
-    Of an animation, the first frame. Raises ImageError with the reason.
+    target: the short side in pixels that it will be resized to. A larger picture is then decoded at a reduced scale,
+    at least twice the target, which is much faster and looks the same afterwards; what it covers is `extent_of` it.
+    judge: is shown the picture when its header is read, and may raise ImageError.
+    Of an animation, the first frame, or where that is of one colour the first that isn't; of a TIFF, the first page,
+    or where that is a preview the page that it is of. Raises ImageError with the reason.
     """
     if isinstance(source, bytes):
-        return _decode(BytesIO(source), target)
+        return _decode(BytesIO(source), target, judge)
     if isinstance(source, str | os.PathLike):
         with open_file(source) as file:
-            return _decode(file, target)
-    return _decode(source, target)
+            return _decode(file, target, judge)
+    return _decode(source, target, judge)
 
 
 def size_of(source: str | os.PathLike[str] | bytes | IO[bytes]) -> tuple[int, int]:
     """Return width and height of a picture as it is shown, upright, from its header alone. Raises ImageError."""
     with _opened(source) as file, _reasons(file):
-        return _despite_warnings(lambda: _size_once(file))
+        return _despite_flaws(file, _size_once)
 
 
 def _opened(source: str | os.PathLike[str] | bytes | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
@@ -109,9 +118,10 @@ def _opened(source: str | os.PathLike[str] | bytes | IO[bytes]) -> AbstractConte
 
 
 def _size_once(file: IO[bytes]) -> tuple[int, int]:
-    with OWN_RULES, _read_header(Metered(file)) as image:
-        turned = 5 <= _orientation(image) <= 8  # by a quarter
-        return image.size[::-1] if turned else image.size
+    with OWN_RULES, _open(Metered(file)) as image:
+        width, height = stored_size(image)
+        by_a_quarter = 5 <= _orientation(image) <= 8
+        return (height, width) if by_a_quarter else (width, height)
 
 
 def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -146,6 +156,8 @@ def from_picture(picture: Image.Image) -> Image.Image:
 def _damaged(error: Exception) -> ImageError:
     if isinstance(error, OSError) and error.strerror:  # the disk's fault, not the picture's
         return UnreadableError(f"can't be read: {error.strerror}")
+    if "memory" in str(error).lower():  # the decoder's words for it
+        return PassingError("not enough memory to decode it")
     return ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}")
 
 
@@ -159,32 +171,92 @@ def _reasons(file: IO[bytes]) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(_unidentified(file)) from None
     except MemoryError:
-        raise ImageError("not enough memory to decode it") from None
+        raise PassingError("not enough memory to decode it") from None
     except Exception as error:
         raise _damaged(error) from None
 
 
-def _decode(file: IO[bytes], target: int | None) -> Image.Image:
+def _decode(file: IO[bytes], target: int | None, judge: Judge | None) -> Image.Image:
     with _reasons(file):
-        try:
-            return _despite_warnings(lambda: _decode_once(file, target))
-        except ValueError as error:
-            if "MAX_TEXT" not in str(error):
-                raise
-            bare = bare_png(file)
-            return _despite_warnings(lambda: _decode_once(bare, target))
+        return _despite_flaws(file, lambda file: _decode_once(file, target, judge))
 
 
-def _decode_once(file: IO[bytes], target: int | None) -> Image.Image:
+def _despite_flaws(file: IO[bytes], call: Callable[[IO[bytes]], T]) -> T:
+    """Return what the call makes of a file, or of the same mended, where metadata is too long or an end is missing."""
+    try:
+        return _despite_warnings(lambda: call(file))
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+        mended = bare_png(file)
+    except OSError as error:
+        if error.strerror:  # the disk's fault
+            raise
+        whole = _despite_warnings(lambda: completed(file, _pixels))
+        kind = rare_compression(file) if whole is None else ""
+        if kind:
+            raise ImageError(f"damaged image, or a kind of TIFF that isn't read: {kind}") from None
+        if whole is None:
+            raise
+        mended = whole
+    return _despite_warnings(lambda: call(mended))
+
+
+def _pixels(file: IO[bytes]) -> Image.Image:
+    """Return all pixels as they are stored."""
     metered = Metered(file)
     with OWN_RULES, _read_header(metered) as image:
         check_cost(image, file)
         metered.begin_pixels()
-        if target:
-            image.draft(None, (2 * target, 2 * target))
         image.load()
-        orientation = _orientation(image)
-        return _turn(to_rgb(image, max(1, min(image.size) // (2 * target)) if target else 1), orientation)
+        return image
+
+
+def _decode_once(file: IO[bytes], target: int | None, judge: Judge | None) -> Image.Image:
+    metered = Metered(file)
+    with OWN_RULES, _open(metered) as image:
+        if judge:
+            judge(image)
+        check_cost(image, file)
+        metered.begin_pixels()
+        stored = _orientation(image) if image.format == "TIFF" else 1
+        deep = _has_deep_colours(image)
+        drafted = image.draft(None, (2 * target, 2 * target)) if target else None
+
+        def finish(frame: Image.Image) -> Image.Image:
+            tags, orientation = getattr(frame, "tag_v2", {}), _orientation(frame)
+            frame = _all_bits(frame, file) if deep else frame
+            if orientation != stored != 1:  # it was turned already when it was loaded
+                frame, orientation = _turn(frame, _INVERSE.get(stored, stored)), stored
+            factor = max(1, min(frame.size) // (2 * target)) if target else 1
+            width, height = drafted[1][2:] if drafted else frame.size
+            picture = with_extent(to_rgb(frame, factor, tags), (0, 0, width / factor, height / factor))
+            return _turn(picture, orientation)
+
+        return choose(image, finish)
+
+
+def _has_deep_colours(image: Image.Image) -> bool:
+    """Say whether a picture, opened, has colours of 16 bits, of which Pillow keeps the upper 8."""
+    parts: Sequence[Any] = getattr(image, "tile", ())
+    return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and ";16" in str(parts[:1])
+
+
+def _all_bits(image: Image.Image, file: IO[bytes]) -> Image.Image:
+    """Return a picture of 16-bit colours, loaded, in 8 bits: scaled where it has fewer than 16 of them."""
+    from congener.deep import joined, low_bytes, may_lack_bits
+
+    if not may_lack_bits(image):
+        return image
+    metered = Metered(file)
+    with _open(metered) as other:
+        parts = low_bytes(other.tile)  # type: ignore[attr-defined]
+        if parts is None:
+            return image
+        metered.begin_pixels()
+        other.tile = parts  # type: ignore[attr-defined]
+        other.load()
+        return joined(image, other)
 
 
 def _despite_warnings(call: Callable[[], T]) -> T:
@@ -197,7 +269,13 @@ def _despite_warnings(call: Callable[[], T]) -> T:
             return call()
 
 
-def _read_header(file: Metered) -> Image.Image:
+def _open(file: Metered) -> Image.Image:
+    """Open a file's header, or that of the page that is its picture."""
+    image = _read_header(file)
+    return page(image, cast(IO[bytes], file), _read_header) if image.format == "TIFF" else image
+
+
+def _read_header(file: Any) -> Image.Image:
     file.seek(0)
     head = file.read(30)
     file.seek(0)
@@ -221,25 +299,9 @@ def _register_heif() -> bool:
 def _unidentified(file: IO[bytes]) -> str:
     with suppress(OSError, ValueError):
         file.seek(0)
-        head = file.read(32)
-        if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not _register_heif():
+        if is_heif(file.read(12)) and not _register_heif():
             return "HEIC needs an extra: pip install 'congener[heic]'"
-        for format, is_head in _HEADS.items():
-            if is_head.match(head):
-                return f"damaged image: begins as {format}, but its header can't be read"
-    return f"not an image: its content is none of {', '.join(_FORMATS)}, HEIC"
-
-
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_HEADS = {
-    "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
-    "GIF": re.compile(rb"GIF8[79]a"),
-    "BMP": re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
-    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
-    "AVIF or HEIC": re.compile(rb"....ftyp(avi|he[iv]|mif1|msf1)", re.DOTALL),
-}
+    return unidentified(file, f"{', '.join(_FORMATS)}, HEIC")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -251,4 +313,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:
     turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+    if turn is None:
+        return image
+    return with_extent(image.transpose(turn), turned(extent_of(image), image.size, orientation))

@@ -20,6 +20,8 @@ class GalleryInfo:
     bytes: int
     """On disk."""
     exclude: list[str]
+    """Globs that are left out on demand, and those that are by default unless that is off."""
+    default_exclude: list[str]
     code: str
     """How features become embeddings."""
     dimension: int

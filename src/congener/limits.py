@@ -35,9 +35,15 @@ def check_cost(image: Image.Image, file: IO[bytes]) -> None:
         _check_scans(image, file)
     if image.format == "TIFF":
         _check_buffer(image)
-        rows = max((tile[1][3] for tile in tiles), default=0)
-        if rows < image.height:  # Pillow would leave the others black
-            raise ImageError(f"damaged image: holds {rows} of its {image.height} rows")
+        _check_rows(image)
+
+
+def stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of a picture as it is stored: Pillow tells those of a TIFF as it is shown."""
+    if image.format != "TIFF":
+        return image.size
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    return tags[_WIDTH], tags[_HEIGHT]
 
 
 def check_size(width: int, height: int, format: str | None) -> None:
@@ -70,15 +76,37 @@ _SCAN_OR_END = re.compile(rb"\xff[\xda\xd9]")  # can't occur within a scan
 
 def _check_buffer(image: Image.Image) -> None:
     """Refuse a TIFF whose decoder would take room for a huge strip or tile."""
+    width, height, _ = _parts(image)
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
-    width, height = tags.get(_TILE_WIDTH, image.width), tags.get(_TILE_HEIGHT, 0)
-    height = height or min(tags.get(_ROWS_PER_STRIP, image.height), image.height)
     size = width * height * sum(tags.get(_BITS, (1,))) // 8
     if size > _BUFFER_BYTES:
         raise ImageError(f"{size // 10**6} MB in one strip or tile: over the limit of {_BUFFER_BYTES // 10**6}")
 
 
-_BITS, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 258, 278, 322, 323
+def _check_rows(image: Image.Image) -> None:
+    """Refuse a TIFF that lacks strips or tiles: Pillow would leave their rows black."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    (width, height), (part_width, part_height, places) = stored_size(image), _parts(image)
+    across, down = -(-width // part_width), -(-height // part_height)
+    planes = max(1, tags.get(_CHANNELS, 1)) if tags.get(_PLANAR, 1) == _SEPARATE else 1
+    held = len(places) // planes
+    if places and held < across * down:
+        rows = min(held // across * part_height, height)
+        raise ImageError(f"damaged image: holds {rows} of its {height} rows")
+
+
+def _parts(image: Image.Image) -> tuple[int, int, tuple[int, ...]]:
+    """Return width and height of a TIFF's strips or tiles, and where they are."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    width, height = stored_size(image)
+    if _STRIPS not in tags:
+        return tags.get(_TILE_WIDTH) or width, tags.get(_TILE_HEIGHT) or height, tags.get(_TILES, ())
+    return width, min(tags.get(_ROWS_PER_STRIP) or height, height), tags[_STRIPS]
+
+
+_WIDTH, _HEIGHT, _BITS, _STRIPS, _CHANNELS, _ROWS_PER_STRIP = 256, 257, 258, 273, 277, 278
+_PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 284, 322, 323, 324
+_SEPARATE = 2
 
 
 def bare_png(file: IO[bytes]) -> IO[bytes]:

@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any
 
-from congener.errors import ImageError, UnreadableError
+from congener.errors import ImageError, PassingError, UnreadableError
 from congener.images import open_file, open_image
+from congener.marks import pass_over
 from congener.preprocessing import Preprocess
+from congener.stamp import Stamp, is_same
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,12 +22,19 @@ if TYPE_CHECKING:
 
     Pixels = Image.Image | NDArray[np.uint8]
 
-Outcome = tuple[bytes, bool, "str | None", bool]
-"""SHA-256, empty where unknown; whether it was decoded; the problem if any; whether that is for want of access."""
+Outcome = tuple[bytes, bool, "str | None", str]
+"""SHA-256, empty where unknown; whether it was decoded; the problem if any; what that comes of: `CAUSES`."""
+
+CONTENTS, CHANCE, ACCESS, STATUS = CAUSES = ("contents", "chance", "access", "status")
+"""Of a problem: what the file holds; memory, time or a change meanwhile; want of access, so that it is unknown; what
+it is by its status, which needs no reading."""
+
+File = tuple[str, Stamp]
+"""A path, and the file's stamp as it was when it was found."""
 
 
 def read_files(
-    files: Sequence[tuple[str, tuple[int, int]]],
+    files: Sequence[File],
     target: int,
     preprocess: Preprocess,
     *,
@@ -34,11 +43,10 @@ def read_files(
 ) -> tuple[list[Outcome], list[Any]]:
     """Return what became of each file, and what `lay` gave for the pixels of those that were decoded, in order.
 
-    files: path, and the size in bytes and time of change in ns as they were when it was found. target: see
-    `open_image`. ask: tells which contents, by their hashes, are known and need no decoding. lay: takes
+    target: see `open_image`. ask: tells which contents, by their hashes, are known and need no decoding. lay: takes
     the pixels of a picture, as `preprocess` made them.
     """
-    outcomes: list[Outcome] = [(b"", False, None, False)] * len(files)
+    outcomes: list[Outcome] = [(b"", False, None, "")] * len(files)
     pixels: list[Any] = []
     with ExitStack() as stack:
         opened: dict[int, tuple[BufferedReader, bytes]] = {}
@@ -51,17 +59,16 @@ def read_files(
             with _noted(outcomes, number, content):
                 if not is_known:
                     pixels.append(lay(_pixels(file, files[number][1], target, preprocess)))
-                outcomes[number] = content, not is_known, None, False
+                outcomes[number] = content, not is_known, None, ""
     return outcomes, pixels
 
 
-def _pixels(file: BufferedReader, status: tuple[int, int], target: int, preprocess: Preprocess) -> Pixels:
+def _pixels(file: BufferedReader, stamp: Stamp, target: int, preprocess: Preprocess) -> Pixels:
     """Return a file's pixels. Raises ImageError unless it is still the one that was found."""
     file.seek(0)
-    pixels = preprocess(open_image(file, target))
-    now = os.fstat(file.fileno())
-    if (now.st_size, now.st_mtime_ns) != status:
-        raise ImageError("changed while it was read: run again")
+    pixels = preprocess(open_image(file, target, judge=pass_over))
+    if not is_same(Stamp.of(os.fstat(file.fileno())), stamp):
+        raise PassingError("changed while it was read: run again")
     return pixels
 
 
@@ -71,6 +78,14 @@ def _noted(outcomes: list[Outcome], number: int, content: bytes = b"") -> Iterat
     try:
         yield
     except ImageError as error:
-        outcomes[number] = content, False, str(error), isinstance(error, UnreadableError)
+        outcomes[number] = content, False, str(error), _cause(error)
+    except MemoryError:
+        outcomes[number] = content, False, "not enough memory to read it", CHANCE
     except OSError as error:
-        outcomes[number] = content, False, f"can't be read: {error.strerror}", True
+        outcomes[number] = content, False, f"can't be read: {error.strerror}", ACCESS
+
+
+def _cause(error: ImageError) -> str:
+    if isinstance(error, UnreadableError):
+        return ACCESS
+    return CHANCE if isinstance(error, PassingError) else CONTENTS

@@ -3,7 +3,6 @@
 Nothing is ever changed where a reader may have it mapped: what is made again gets a new number.
 """
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +14,19 @@ from congener.encoders import Encoder
 from congener.errors import GalleryError
 from congener.examination import Finding, encoder_of
 from congener.fit import Fit
-from congener.schema import COLUMNS, FACTS, put_fact, rewrite_images, sound_fact, sound_row
+from congener.owned import is_file
+from congener.schema import (
+    COLUMNS,
+    FACTS,
+    UNREAD_COLUMNS,
+    is_own_name,
+    put_fact,
+    rewrite_images,
+    sound_fact,
+    sound_file_name,
+    sound_row,
+    sound_unread,
+)
 from congener.store import Store
 
 
@@ -32,6 +43,8 @@ def mend(place: Path, encoder: Encoder | None, findings: Sequence[Finding]) -> N
                 _mend_facts(store)
             if wrong & {"catalogue", "image"}:
                 _mend_catalogue(store)
+            if wrong & {"catalogue", "unread", "file"}:
+                _mend_lists(store)
             if wrong & {"feature", "picture"}:
                 _drop(store, {finding.where for finding in findings if finding.what in {"feature", "picture"}})
             store.cut_torn_row()
@@ -61,6 +74,20 @@ def _mend_catalogue(store: Store) -> None:
         store.connection.execute("VACUUM")
 
 
+def _mend_lists(store: Store) -> None:
+    """Drop the rows that aren't as they were written of what can't be read, and of the gallery's own files."""
+    db = store.connection
+    with explained(store.folder):
+        db.execute("BEGIN IMMEDIATE")
+        for path, *others in db.execute(f"SELECT {UNREAD_COLUMNS}, sum FROM unread").fetchall():
+            if sound_unread((path, *others)) is None:
+                db.execute("DELETE FROM unread WHERE path = ?", (path,))
+        for name, total in db.execute("SELECT name, sum FROM files").fetchall():
+            if sound_file_name(name, total) is None:
+                db.execute("DELETE FROM files WHERE name = ?", (name,))
+        db.execute("COMMIT")
+
+
 def _mend_facts(store: Store) -> None:
     """Put what a new gallery has in the place of facts that are lost, but for what can't be guessed."""
     db = store.connection
@@ -79,7 +106,9 @@ def _mend_facts(store: Store) -> None:
                 store.generation()
             except GalleryError:
                 lost |= {"generation"}
-        matrices = list(store.folder.glob("features-*.f16"))
+        matrices = [path for path in store.folder.glob("features-*.f16") if is_own_name(path.name) and is_file(path)]
+        known = store.owned.names()
+        matrices = [path for path in matrices if path.name in known] or matrices
         guessed = FACTS | {"changed": max(len(store), 1)}
         if len(matrices) == 1:
             with suppress(ValueError):
@@ -122,5 +151,4 @@ def _delete_graph(store: Store) -> None:
     facts = store.get("graph", None)
     store.set("graph", None)
     if facts:
-        with suppress(OSError):
-            os.unlink(store.folder / os.path.basename(str(facts["file"])))
+        store.owned.delete([str(facts["file"])])

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from congener.errors import CongenerError, ImageError
+from congener.errors import ImageError
 from congener.evaluation import Outcome, Report
+from congener.extent import fitted
+from congener.marks import REPORT, generator
 from congener.original import Original, Source, of_hit, open_source
 from congener.results import Hit
 
@@ -55,6 +57,7 @@ _AT_K = (  # field of the report, key of its interval, name, definition
 )
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
+{generator}
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -81,23 +84,8 @@ def render(report: Report, *, sheets: int = 6, opener: Opener = open_source) -> 
         _sheets("The best queries", "highest average precision first", best, report, names, opener),
     )
     style = files("congener").joinpath("report.css").read_text("utf-8")
-    return _PAGE.format(title=_text(_folder_name(report)), style=style, body="".join(parts))
-
-
-def write_report(report: Report, path: Path) -> None:
-    """Write the page; a file that was there stays whole until the new one is. Raises CongenerError."""
-    page = render(report).encode()
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("not a regular file")
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            partial.write_bytes(page)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise CongenerError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from None
+    title = _text(_folder_name(report))
+    return _PAGE.format(generator=generator(REPORT), title=title, style=style, body="".join(parts))
 
 
 def _text(text: str) -> str:
@@ -396,7 +384,7 @@ def _picture(source: Source, name: str, opener: Opener) -> str:
         picture = opener(source, _THUMBNAIL)
     except ImageError as error:
         return f'<span class="frame"><span class="reason">{_text(str(error))}</span></span>'
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    picture = fitted(picture, _THUMBNAIL, enlarge=False)
     data = BytesIO()
     picture.save(data, "JPEG", quality=80, comment=b"")
     source = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

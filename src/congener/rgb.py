@@ -1,90 +1,86 @@
-"""A picture of any mode as RGB: transparency over white, deep greys rescaled, CMYK and LAB by their profile."""
+"""A picture of any mode as RGB: transparency on a ground, deep greys in 8 bits, colours by their profile."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import Any
 
 from PIL import Image
 
-if TYPE_CHECKING:  # imported where it is used, for deep greys: a worker's process seldom needs it
-    import numpy as np
-    from numpy.typing import NDArray
+from congener.colour import to_srgb
+from congener.tiles import tiles
 
-_TILE = 2048
-"""Side in pixels of what is converted at once."""
+_VISIBLE = 10.0
+"""Standard deviation, of 255, from which on a picture is seen on its ground: one of one colour has none."""
+_CLEARER = 3.0
+"""By how much more is to be seen on black where black is taken: a few thin lines are seen best on white."""
+
+Scale = Callable[[Image.Image], Image.Image]
 
 
-def to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
-    """Return a loaded picture of any mode as RGB: transparency over white, deep greys rescaled.
+def to_rgb(image: Image.Image, factor: int = 1, tags: Mapping[int, Any] | None = None) -> Image.Image:
+    """Return a loaded picture of any mode as RGB.
 
-    factor: shrink it by so much on the way, so that a large one isn't copied as a whole.
+    Transparency is laid on white; on black where next to nothing would be seen on white, as of white glyphs.
+    factor: shrink it by so much on the way, so that a large one isn't copied as a whole. tags: of a TIFF that it was,
+    where the picture itself has none.
     """
-    deep = image.mode.startswith("I") or image.mode == "F"
-    if not (deep or image.has_transparency_data or (factor > 1 and image.mode in ("1", "P"))):
+    tags = getattr(image, "tag_v2", {}) if tags is None else tags
+    return to_srgb(_bare(image, factor, tags), image.info.get("icc_profile"), image.mode)
+
+
+def _bare(image: Image.Image, factor: int, tags: Mapping[int, Any]) -> Image.Image:
+    """Return the numbers that are stored as RGB, whatever a profile says of them."""
+    scale = _scale(image, tags)
+    clear = image.has_transparency_data
+    if not (scale or clear or (factor > 1 and image.mode in ("1", "P"))):
         return _opaque(image.reduce(factor) if factor > 1 else image)
-    span = _span(image) if deep else None
+    on_white = _laid(image, factor, scale, "white")
+    if not clear or (contrast := _contrast(on_white)) >= _VISIBLE:
+        return on_white
+    on_black = _laid(image, factor, scale, "black")
+    return on_black if _contrast(on_black) > _CLEARER * contrast else on_white
+
+
+def _scale(image: Image.Image, tags: Mapping[int, Any]) -> Scale | None:
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return None
+    from congener.deep import Scale  # imports numpy
+
+    return Scale(image, tags)
+
+
+def _laid(image: Image.Image, factor: int, scale: Scale | None, ground: str) -> Image.Image:
+    """Return a picture on a ground, converted by tiles."""
     result = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
-    for box in _tiles(image.size, factor):
+    for box in tiles(image.size, factor):
         tile = image.crop(box)
-        tile = _over_white(_rescale(tile, *span) if span else tile)
+        tile = _on(scale(tile) if scale else tile, ground)
         result.paste(tile.reduce(factor) if factor > 1 else tile, (box[0] // factor, box[1] // factor))
     return result
 
 
-def _tiles(size: tuple[int, int], factor: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield boxes that cover a picture, their corners on multiples of the factor."""
-    step = factor * max(1, _TILE // factor)
-    for top in range(0, size[1], step):
-        for left in range(0, size[0], step):
-            yield left, top, min(left + step, size[0]), min(top + step, size[1])
-
-
-def _over_white(image: Image.Image) -> Image.Image:
+def _on(image: Image.Image, ground: str) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert("RGB")
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
+
+
+def _contrast(image: Image.Image) -> float:
+    """Return the standard deviation of a picture's values, of 255, root mean square of the channels."""
+    from PIL import ImageStat
+
+    variances = ImageStat.Stat(image).var
+    return float((sum(variances) / len(variances)) ** 0.5)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
     if image.mode in ("CMYK", "LAB"):
         return _by_profile(image)
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _span(image: Image.Image) -> tuple[float, float]:
-    """Return the values of a deep grey that are black and white: 16-bit by its full range, others by their own."""
-    import numpy as np
-
-    low, high = math.inf, -math.inf
-    for box in _tiles(image.size, 1):
-        values = np.asarray(image.crop(box))
-        least, most = float(values.min()), float(values.max())
-        if not math.isfinite(least + most):
-            finite = values[np.isfinite(values)]
-            least, most = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
-        low, high = min(low, least), max(high, most)
-    if low > high:  # no finite value
-        return 0.0, 1.0
-    if image.mode.startswith("I") and low >= 0 and high < 65536:
-        return 0.0, 65535.0
-    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
-
-
-def _rescale(image: Image.Image, low: float, high: float) -> Image.Image:
-    """Deep grey to 8 bits. What is no number is black."""
-    import numpy as np
-
-    short = image.mode != "I" and max(-low, high) < 1e30
-    values: NDArray[np.floating] = np.asarray(image).astype(np.float32 if short else np.float64)
-    np.subtract(values, low, out=values)
-    np.multiply(values, 255 / max(high - low, 1e-30), out=values)
-    np.nan_to_num(values, copy=False, nan=0, posinf=255, neginf=0)
-    return Image.fromarray(np.rint(np.clip(values, 0, 255, out=values), out=values).astype(np.uint8))
 
 
 def _by_profile(image: Image.Image) -> Image.Image:

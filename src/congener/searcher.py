@@ -1,5 +1,6 @@
 """Search: one question, of one picture or several, to one gallery or several."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -15,6 +16,7 @@ from congener.errors import GalleryError
 from congener.fit import Fit
 from congener.indexes import Index
 from congener.labels import ImageLabels, Labels, choose
+from congener.membership import seen_before
 from congener.query import Box, Query, as_list, combine, describe
 from congener.rerank import compose, depth
 from congener.results import Hit, Results
@@ -83,7 +85,7 @@ class Searchable(Protocol):
     def image_labels(self) -> ImageLabels:
         """Return the label of every image."""
 
-    def version(self) -> tuple[int, int]:
+    def version(self) -> tuple[int, int, int]:
         """Return what changes whenever its images do."""
 
     def lens(self, adapted: bool | None) -> Lens:
@@ -104,12 +106,21 @@ class Searchable(Protocol):
     def member(self, query: Query) -> Row | None:
         """Return the row of a query that is an image of it."""
 
+    def members(self, query: Query) -> list[Row]:
+        """Return the rows of a query that is an image of it, or several."""
+
+    def stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids, rising (n,), and stamps (n, 4) of its images, where they are known."""
+
     def verified(self, ids: Sequence[int]) -> dict[int, Row]:
         """Return the rows of images by id, checked."""
 
 
 class Searcher:
-    """Answers questions to the same galleries; keeps their index as long as they don't change."""
+    """Answers questions to the same galleries; keeps their index as long as they don't change.
+
+    Safe to use from several threads: only what is made for all of them is made by one.
+    """
 
     def __init__(self, galleries: Sequence[Searchable]) -> None:
         """Raise GalleryError unless all were made by one encoder."""
@@ -122,6 +133,7 @@ class Searcher:
                 )
         self._galleries = tuple(galleries)
         self._made: tuple[object, Scope] | None = None
+        self._making = threading.Lock()
 
     def search(
         self,
@@ -162,22 +174,25 @@ class Searcher:
         embedding = combine(np.concatenate(asked), np.concatenate(unwanted))
         hidden = [] if include_self else self._members([*wanted, *unlike])
         space = scope.space(np.array(hidden, np.int64), self._labelled(labels) if labels else None)
-        answer = space.search(embedding, max(k, depth(rerank)))
+        answer = space.search(embedding, min(max(k, depth(rerank)), len(scope)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
-        similarities = lens.similarity(space.fetch(ids) @ embedding[0])
+        similarities = lens.similarity(scope.scores(embedding, ids))
         question = " + ".join(describe(each) for each in wanted)
         return Results(question, self._hits(ids, answer.scores[0], similarities, k, min_similarity))
 
     def _scope(self, lens: Lens, index: str | None, recall: float | None) -> Scope:
-        version = lens.version, lens.space, index, recall, tuple(gallery.version() for gallery in self._galleries)
-        if self._made is None or self._made[0] != version:
-            vectors = [gallery.vectors(lens) for gallery in self._galleries]
-            indexes = [
-                gallery.index(each, lens, index, recall) for gallery, each in zip(self._galleries, vectors, strict=True)
-            ]
-            self._made = version, Scope([Part(*each) for each in zip(count(), vectors, indexes, strict=False)])
-        return self._made[1]
+        with self._making:
+            version = lens.version, lens.space, index, recall, tuple(gallery.version() for gallery in self._galleries)
+            if self._made is None or self._made[0] != version:
+                vectors = [gallery.vectors(lens) for gallery in self._galleries]
+                both = zip(self._galleries, vectors, strict=True)
+                indexes = [gallery.index(each, lens, index, recall) for gallery, each in both]
+                self._made = (
+                    version,
+                    Scope([Part(*each) for each in zip(count(), vectors, indexes, self._repeated(), strict=False)]),
+                )
+            return self._made[1]
 
     def _labelled(self, asked: Sequence[str]) -> NDArray[np.int64]:
         """Return the ids, unique over the galleries, of images with one of these labels: see `labels.choose`."""
@@ -191,10 +206,24 @@ class Searcher:
 
     def _members(self, queries: Sequence[Query]) -> list[int]:
         """Return the ids, unique over the galleries, of queries that are images of theirs."""
-        if len(self._galleries) == 1 and all(isinstance(query, int) for query in queries):
-            return [unique_id(0, id) for id in queries if isinstance(id, int)]
-        rows = ((number, g.member(query)) for number, g in enumerate(self._galleries) for query in queries)
-        return [unique_id(number, row.id) for number, row in rows if row is not None]
+        return [
+            unique_id(number, row.id)
+            for number, gallery in enumerate(self._galleries)
+            for query in queries
+            for row in gallery.members(query)
+        ]
+
+    def _repeated(self) -> list[NDArray[np.int64]]:
+        """Return, for each gallery, the ids of images whose files an earlier one holds: each file counts once."""
+        if len(self._galleries) == 1:
+            return [np.empty(0, np.int64)]
+        repeated: list[NDArray[np.int64]] = []
+        earlier: list[NDArray[np.int64]] = []
+        for gallery in self._galleries:
+            ids, stamps = gallery.stamps()
+            repeated.append(ids[seen_before(stamps, earlier)])
+            earlier.append(stamps)
+        return repeated
 
     def _hits(
         self,

@@ -21,7 +21,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from io import BufferedWriter, BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -31,7 +30,9 @@ from numpy.typing import NDArray
 
 from congener.catalogue import Catalogue
 from congener.changes import Changes
-from congener.disk import DTYPE, SUMS, explained, locked, map_matrix, row_sums, sync, sync_folder
+from congener.disk import DTYPE, SUMS, explained, is_there, locked, map_matrix, row_sums, sync, sync_folder
+from congener.errors import OutdatedError
+from congener.owned import is_file
 from congener.schema import FORMAT_VERSION, Row, fitted_sum
 
 __all__ = ["FORMAT_VERSION", "PACKED", "Changes", "Embed", "Embedded", "Row", "Store"]
@@ -46,7 +47,6 @@ PACKED = ".packed"
 
 _BLOCK = 4096  # features embedded at once
 _SEEN_WHOLE = 4096  # images up to which embeddings are held against their checksums as soon as they are opened: 4 ms
-_MADE = ("features-*", "embeddings-*", "graph-*")
 _SPACE = re.compile(r"[a-z]+(\.packed)?")
 
 _T = TypeVar("_T")
@@ -84,7 +84,7 @@ class Embedded(NamedTuple):
 class _Held(NamedTuple):
     """Files that stay mapped, as long as nothing changes."""
 
-    version: tuple[int, int]
+    version: tuple[int, int, int]
     features: NDArray[np.float16]
     embeddings: list[tuple[NDArray[Any], NDArray[np.uint32]]]
     """With their checksums."""
@@ -113,31 +113,66 @@ class Store(Catalogue):
             finally:
                 self._draw_in_log()
 
+    def kept_names(self) -> frozenset[str]:
+        """Return the names of the files that the catalogue counts on."""
+        generation, facts = self.generation(), self.get("graph", None)
+        kept = {self._matrix_path().name}
+        if generation:
+            kept |= self._embeddings_names(generation)
+            if facts and facts["file"] in _graph_names(generation):
+                kept.add(facts["file"])
+        return frozenset(kept)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many bytes the catalogue counts on, of each file that it does, but for the graph, by name."""
+        sizes = {self._matrix_path().name: self.counted_on() * self._row_bytes}
+        generation = self.generation()
+        if generation and (slots := generation["slots"]):
+            for name, columns in generation["spaces"].items():
+                path = self.embeddings_path(generation, name)
+                sizes[path.name] = slots * columns * _dtype(name).itemsize
+                sizes[_sums_path(path).name] = slots * SUMS.itemsize
+        return {name: size for name, size in sizes.items() if size}
+
+    def _embeddings_names(self, generation: dict[str, Any]) -> set[str]:
+        paths = {self.embeddings_path(generation, name) for name in generation["spaces"]}
+        return {path.name for path in paths | {_sums_path(path) for path in paths}}
+
+    def _free(self, generation: dict[str, Any]) -> dict[str, Any]:
+        """Return a generation with the next number of which no names are taken by what isn't ours."""
+        number = generation["number"] + 1
+        while not self.owned.are_free(self._embeddings_names(generation | {"number": number})) or not (
+            self.owned.are_free(_graph_names(generation | {"number": number}))
+        ):
+            number += 1
+        return generation | {"number": number}
+
     def leftovers(self) -> set[Path]:
         """Return files that a compaction or a new generation, interrupted or not, has left behind."""
-        generation = self.generation()
-        kept = {self._matrix_path()}
-        if generation:
-            embeddings = {self.embeddings_path(generation, name) for name in generation["spaces"]}
-            kept |= embeddings | {_sums_path(path) for path in embeddings}
-            kept |= {self.graph_path(space) for space in generation["spaces"]}
-        return {found for glob in _MADE for found in self.folder.glob(glob)} - kept
+        with explained(self.folder):
+            left = self.owned.names() - self.kept_names()
+            return {path for path in (self.folder / name for name in left) if is_file(path)}
 
     def sweep(self) -> None:
         """Delete them; inside `writing`."""
-        for path in self.leftovers():
-            with suppress(OSError):  # a reader's map may hold it on some systems
-                path.unlink()
+        with explained(self.folder):
+            self.owned.delete(self.owned.names() - self.kept_names())
+
+    def claim(self, *paths: Path) -> None:
+        """Note files before they are written; inside `writing`. Raises GalleryError where others' have their names."""
+        with explained(self.folder):
+            self.owned.note({path.name for path in paths} & self.kept_names())
+            self.owned.claim(path.name for path in paths)
 
     def feature_rows(self) -> int:
         """Return how many whole features the matrix holds."""
         path = self._matrix_path()
-        return path.stat().st_size // self._row_bytes if path.exists() else 0
+        return path.stat().st_size // self._row_bytes if is_there(path) else 0
 
     def torn_bytes(self) -> int:
         """Return how many bytes of a torn row there are at the end of the matrix."""
         path = self._matrix_path()
-        return path.stat().st_size % self._row_bytes if path.exists() else 0
+        return path.stat().st_size % self._row_bytes if is_there(path) else 0
 
     def cut_torn_row(self) -> None:
         """Cut it off, which no reader maps; inside `writing`."""
@@ -158,7 +193,7 @@ class Store(Catalogue):
 
     def fitted(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that were fitted, by name."""
-        with explained(self.folder), self._reading():
+        with explained(self.folder), self.one_state():
             rows = self._all("SELECT name, value FROM fitted ORDER BY name")
             generation = self.generation() or {"fitted": fitted_sum(())}
         try:
@@ -170,7 +205,7 @@ class Store(Catalogue):
 
     def sample(self, count: int) -> tuple[list[int], NDArray[np.float16]]:
         """Return ids and features (n, d) of up to `count` different images, chosen by content alone."""
-        with explained(self.folder), self._reading():
+        with explained(self.folder), self.one_state():
             rows = self._all(
                 "SELECT min(id), slot, checksum FROM images GROUP BY content ORDER BY content LIMIT ?", (count,)
             )
@@ -194,7 +229,7 @@ class Store(Catalogue):
         with explained(self.folder):
             last = self.generation() or {"number": 0}
             rows = [(name, _as_bytes(array)) for name, array in sorted(arrays.items())]
-            generation = facts | {"number": last["number"] + 1, "spaces": dimensions, "slots": 0}
+            generation = self._free(facts | {"number": last["number"], "spaces": dimensions, "slots": 0})
             generation |= {"fitted": fitted_sum(rows)}
             generation["slots"] = self._append_embeddings(generation, embed)
             with self.transaction():
@@ -212,7 +247,7 @@ class Store(Catalogue):
             if generation is None or self._slots_in_use() <= generation["slots"]:
                 return
             if not generation["slots"]:  # the slots have moved: write anew, under a new number
-                generation["number"] += 1
+                generation = self._free(generation)
             slots = self._append_embeddings(generation, embed)
             with self.transaction():
                 self.set("generation", generation | {"slots": slots})
@@ -227,6 +262,7 @@ class Store(Catalogue):
     def _append_embeddings(self, generation: dict[str, Any], embed: Embed) -> int:
         """Append the embeddings of all slots from generation["slots"] on; return how many slots there are."""
         total, done = self._slots_in_use(), generation["slots"]
+        self.claim(*(self.folder / name for name in self._embeddings_names(generation)))
         with ExitStack() as stack:
             files: dict[str, tuple[BufferedWriter, BufferedWriter]] = {}
             for name, columns in generation["spaces"].items():
@@ -256,13 +292,14 @@ class Store(Catalogue):
         file.truncate(size)
         return file
 
-    def embeddings(self, space: str, embed: Embed) -> Embedded:
+    def embeddings(self, space: str, embed: Embed, number: int | None = None) -> Embedded:
         """Return all embeddings in a space of the generation.
 
-        embed: for the slots that an interrupted run has left without. Those of a small gallery are held against their
-        checksums; of a larger one, each that is a hit is, by `verified`. Raises GalleryError as `features` does.
+        embed: for the slots that an interrupted run has left without. number: which generation must be the current
+        one. Those of a small gallery are held against their checksums; of a larger one, each that is a hit is, by
+        `verified`. Raises GalleryError as `features` does, OutdatedError where the generation is another.
         """
-        return self._settled(lambda: self._embeddings(space, embed))
+        return self._settled(lambda: self._embeddings(space, embed, number))
 
     def _settled(self, read: Callable[[], _T]) -> _T:
         """Read files; again where a writer has just moved to others."""
@@ -272,9 +309,11 @@ class Store(Catalogue):
                     return read()
             return read()
 
-    def _embeddings(self, space: str, embed: Embed) -> Embedded:
-        with self._reading():
+    def _embeddings(self, space: str, embed: Embed, number: int | None) -> Embedded:
+        with self.one_state():
             generation = self.generation()
+            if number is not None and number != (generation or {"number": 0})["number"]:
+                raise OutdatedError(f"the gallery {self.folder} was fitted anew meanwhile: try again")
             if generation is None or space not in generation["spaces"]:
                 raise self._damaged(f"it has no embeddings {space}")
             ids, slots = self._slots()
@@ -298,7 +337,7 @@ class Store(Catalogue):
         return self._settled(lambda: self._verified(ids))
 
     def _verified(self, ids: Sequence[int]) -> dict[int, Row]:
-        with self._reading():
+        with self.one_state():
             rows = self.find_all(ids)
             held = self._open_files()
         for row in rows:
@@ -350,11 +389,14 @@ class Store(Catalogue):
         """Write the matrix anew without its holes, when they are the greater part of it."""
         with explained(self.folder):
             (used,) = self._only("SELECT count(DISTINCT slot) FROM images")
-            taken = self._matrix_path().stat().st_size if self._matrix_path().exists() else 0
+            taken = self._matrix_path().stat().st_size if is_there(self._matrix_path()) else 0
             if taken <= 2 * used * self._row_bytes or taken < _COMPACT_BYTES:
                 return False
             slots = np.array(self._all("SELECT DISTINCT slot FROM images ORDER BY slot"), np.int64).reshape(-1)
             number = self.get("matrix") + 1
+            while not self.owned.are_free([self._matrix_path(number).name]):
+                number += 1
+            self.claim(self._matrix_path(number))
             matrix = self.matrix(int(slots.max(initial=-1)) + 1)
             with self._matrix_path(number).open("wb") as file:
                 for start in range(0, len(slots), _BLOCK):
@@ -375,7 +417,7 @@ class Store(Catalogue):
             for id in ids:
                 row = self.find(id=id)  # held against its checksum, before it gets another
                 if row is not None:
-                    changes.put(replace(row, slot=int(np.searchsorted(slots, row.slot))))
+                    changes.put(row._replace(slot=int(np.searchsorted(slots, row.slot))))
             last = ids[-1]
 
 
@@ -392,6 +434,11 @@ def _as_bytes(array: NDArray[Any]) -> bytes:
 
 def _sums_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.crc")
+
+
+def _graph_names(generation: dict[str, Any]) -> set[str]:
+    """Return the names that the graphs of a generation may have, finished or not."""
+    return {f"graph-{generation['number']}-{space}{end}" for space in generation["spaces"] for end in ("", ".part")}
 
 
 def _is_possible(generation: Any) -> bool:

@@ -2,9 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from congener.results import Results
@@ -13,15 +12,18 @@ if TYPE_CHECKING:
     from congener.comparison import Comparison
     from congener.duplicates import Duplicates
     from congener.evaluation import Report
-    from congener.update import Skipped, UpdateReport
+    from congener.gallery import Gallery
+    from congener.memory import Skipped
+    from congener.update import UpdateReport
 
 _SHOWN_SKIPS = 20
 _SHOWN_WORST = 10
 
 
 def note(message: str) -> None:
-    """Print one line on stderr."""
-    print(f"congener: {printable(message)}", file=sys.stderr)
+    """Print one line on stderr, where that can be."""
+    with suppress(OSError, ValueError):
+        print(f"congener: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -68,24 +70,34 @@ def print_report(report: "UpdateReport") -> None:
         f"{report.renamed:,} renamed or copied + {len(report.skipped):,} skipped; "
         f"{report.removed:,} removed"
     )
+    if report.passed_over:
+        counts = ", ".join(f"{count:,} × {what}" for what, count in report.passed_over.items())
+        print(printable(f"passed over: {counts}"))
+    if report.unread:
+        print(printable(f"pictures of kinds that aren't read: {_counted(report.unread)}"))
+    if report.misnamed:
+        print(f"pictures under other names, read once they end in .jpg or the like: {_counted(report.misnamed)}")
     rate = f", {report.images_per_second:.0f} images indexed a second" if report.indexed else ""
     print(f"{report.images:,} images can be searched; {report.seconds:.2f} s in all{rate}")
     _note_skipped(report.skipped)
 
 
+def _counted(counts: "Mapping[str, int]") -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
 def _note_skipped(files: "Sequence[Skipped]") -> None:
-    shown = _SHOWN_SKIPS if sys.stderr.isatty() else len(files)
-    for skipped in files[:shown]:
+    for skipped in files[:_SHOWN_SKIPS]:
         note(f"skipped {skipped.path}: {skipped.reason}")
-    if files[shown:]:
-        note(f"skipped {len(files) - shown} more: --json lists all")
+    if files[_SHOWN_SKIPS:]:
+        note(f"skipped {len(files) - _SHOWN_SKIPS:,} more: --json lists all")
 
 
-def missing_note(folder: Path, report: "UpdateReport") -> str:
+def missing_note(gallery: "Gallery", report: "UpdateReport") -> str:
     """Return what to say when many files are gone."""
     return (
-        f"{report.missing} of {report.images} images are gone from {folder}; is a drive absent? "
-        f"They stay in the gallery until: congener index {folder} --prune"
+        f"{report.missing} of {report.images} images are gone from {gallery.folder}; is a drive absent? "
+        f"They stay in the gallery until: {gallery.command('index', '--prune')}"
     )
 
 

@@ -7,11 +7,12 @@ another. This thread alone writes, in the order of the paths, and commits about 
 
 import os
 import time
-from collections import deque
+from array import array
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from congener.cores import core_numbers, cores
 from congener.disk import DTYPE
 from congener.encoders import Encoder
 from congener.errors import EncoderError, GalleryError
-from congener.files import Exclusion, FoundImage, find_images
-from congener.reading import Outcome, read_files
+from congener.files import Exclusion, FoundImage, Listing, folder_exists, list_images
+from congener.marks import is_output
+from congener.memory import Memory, Skipped
+from congener.reading import ACCESS, CHANCE, STATUS, File, Outcome, read_files
+from congener.stamp import is_same, stamp_of
 from congener.store import Changes, Row, Store
 from congener.workers import SECONDS, WorkerError, Workers
 
@@ -39,17 +43,10 @@ DECODE_SECONDS = SECONDS
 TOGETHER = 4
 """Files that a process reads in one call where it shares no memory: that can't tell then that it goes on."""
 
+_BLOCK = 4096  # images that are stamped at once
+
 TURN, TURN_SECONDS = 32, 0.15
 """Files that are decoded, then encoded, in one turn, and seconds it may take: who begins finds no cache of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file that was found and can't be searched."""
-
-    path: str
-    """Relative to the folder."""
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class UpdateReport:
     """What an update did. found = indexed + unchanged + renamed + len(skipped)."""
 
     found: int
-    """Entries with an image suffix."""
+    """Files with an image suffix, but for those passed over."""
     indexed: int
     """Encoded: new, or with new contents."""
     unchanged: int
@@ -73,6 +70,17 @@ class UpdateReport:
     seconds: float
     """The whole run, loading the encoder included."""
     encoder: str
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """Files and folders, by the glob that they were passed over for; and what Congener drew itself."""
+    unread: dict[str, int] = field(default_factory=dict)
+    """Pictures of kinds that aren't read, by kind: raw, or a suffix."""
+    misnamed: dict[str, int] = field(default_factory=dict)
+    """Pictures that would be read but for their names, by format."""
+
+    @property
+    def news(self) -> int:
+        """How many files were skipped that were not so at the run before."""
+        return sum(not skipped.remembered for skipped in self.skipped)
 
     @property
     def images_per_second(self) -> float:
@@ -96,8 +104,8 @@ class Reading:
     feature: NDArray[np.float16] | None = None
     """(d,), as it is kept, or None where the same content is in the gallery already."""
     problem: str | None = None
-    unreadable: bool = False
-    """Whether that is for want of access: what the file holds is unknown."""
+    cause: str = ""
+    """Of the problem: see `congener.reading.CAUSES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +122,44 @@ def update_store(
     encoder: Encoder,
     *,
     exclude: Sequence[str] | None = None,
+    default_exclude: bool | None = None,
     prune: bool = False,
+    retry: bool = False,
+    heads: bool = False,
     progress: Progress | None = None,
 ) -> UpdateReport:
     """Index what is new or changed in the folder, drop what is gone; inside the store's `writing`.
 
-    Raises GalleryError when the folder is missing.
+    exclude, default_exclude, heads: see `congener.files.list_images`; the first two as remembered where they are None.
+    retry: try again what could not be read for what it holds. Raises GalleryError when the folder is missing.
     """
     started = time.perf_counter()
-    if not folder.is_dir() and not prune:
+    there = folder_exists(folder)
+    if not there and not prune:
         raise GalleryError(
             f"the folder {folder} is missing; its {len(store)} images stay in the gallery (--prune removes them)"
         )
-    if exclude is None:
-        exclude = store.get("exclude")
-    else:
-        store.set("exclude", list(exclude))
-    found = find_images(folder, exclude, skip=store.folder) if folder.is_dir() else []
-    update = _Update(store, found)
+    exclude = _remembered(store, "exclude", None if exclude is None else list(exclude))
+    default = _remembered(store, "default_exclude", default_exclude)
+    found = Listing([])
+    if there:
+        found = list_images(folder, exclude, store.folder, default_exclude=default, heads=heads)
+    update = _Update(store, found, Memory(store, retry=retry))
     with closing(read_all(folder, update.to_read, encoder, update.slots)) as readings:
         for number, reading in enumerate(readings, 1):
             update.take(reading)
             if progress:
                 progress(number, len(update.to_read))
-    update.finish(Exclusion(exclude), prune)
+    update.finish(Exclusion(exclude, default=default), prune)
     return update.report(time.perf_counter() - started, encoder)
+
+
+def _remembered(store: Store, key: str, value: Any) -> Any:
+    """Return a fact of the gallery, after it was set where there is a value for it."""
+    if value is None:
+        return store.get(key)
+    store.set(key, value)
+    return value
 
 
 def read_all(
@@ -213,13 +234,13 @@ def read_turn(
     read_ones, encoded = iter(outcomes), zip(features, finite, strict=True)
     readings: list[Reading] = []
     for image in images:
-        unread = (b"", False, image.problem, image.unreadable)
-        content, is_decoded, problem, unreadable = unread if image.problem else next(read_ones)
+        unread = (b"", False, image.problem, ACCESS if image.unreadable else STATUS)
+        content, is_decoded, problem, cause = unread if image.problem else next(read_ones)
         feature, is_finite = next(encoded) if is_decoded else (None, True)
         if is_finite:
-            readings.append(Reading(image, content, feature, problem, unreadable))
+            readings.append(Reading(image, content, feature, problem, cause))
         else:
-            readings.append(Reading(image, problem="the encoder gave no finite feature"))
+            readings.append(Reading(image, problem="the encoder gave no finite feature", cause=CHANCE))
     return Turn(readings, time.perf_counter() - began)
 
 
@@ -247,7 +268,7 @@ def read(
     until `Workers.clear`.
     """
     root = os.path.abspath(folder)  # the process may have started in another folder
-    files = [(os.path.join(root, image.path), (image.size, image.mtime_ns)) for image in images]
+    files = [(os.path.join(root, image.path), stamp_of(image)) for image in images]
     how = encoder.resized_side, encoder.preprocessing
     outcomes: list[Outcome] = []
     pixels: list[NDArray[np.uint8]] = []
@@ -255,12 +276,12 @@ def read(
     def known(contents: list[bytes]) -> list[bool]:
         return [content in slots for content in contents]
 
-    def call(some: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    def call(some: Sequence[File]) -> None:
         try:
             read_ones, squares = workers.call(read_files, some, *how, answer=known)
         except WorkerError as error:
             if len(some) == 1:
-                outcomes.append((b"", False, str(error), False))
+                outcomes.append((b"", False, str(error), CHANCE))
             else:
                 for file in some:
                     call([file])
@@ -278,22 +299,30 @@ def read(
 class _Update:
     """One run: what is known, what was found, and the changes that follow."""
 
-    def __init__(self, store: Store, found: Sequence[FoundImage]) -> None:
+    def __init__(self, store: Store, listing: Listing, memory: Memory) -> None:
         self._store = store
-        self._found = found
+        self._listing = listing
+        self._found = found = listing.images
+        self._memory = memory
         self._before = 0
         self._rows: dict[str, Row] = {}  # not of unchanged files: a million would take half a gigabyte
         self._gone: dict[str, Row] = {}
+        self._unstamped = array("q")
+        self._skipped = memory.known(found)
         changed = {image.path: image for image in found}
+        for skipped in self._skipped:
+            del changed[skipped.path]
         for row in store.rows():
             self._before += 1
             image = changed.get(row.path)
             if image is None:
                 self._gone[row.path] = row
-            elif image.problem or (row.size, row.mtime_ns) != (image.size, image.mtime_ns):
+            elif image.problem or not is_same(row, image):
                 self._rows[row.path] = row
             else:
                 del changed[row.path]
+                if image.ctime_ns and not row.ctime_ns:
+                    self._unstamped.append(row.id)
         self.to_read = [image for image in found if image.path in changed]
         self.slots = store.slots() if self.to_read else {}
         self._gone_by_content: dict[bytes, list[Row]] = {}
@@ -302,7 +331,6 @@ class _Update:
         self._pending: list[Reading] = []
         self._committed = time.monotonic()
         self._indexed = self._renamed = self._removed = self._missing = 0
-        self._skipped: list[Skipped] = []
 
     def take(self, reading: Reading) -> None:
         """Note what was read; commit when it is time."""
@@ -322,8 +350,8 @@ class _Update:
         image = reading.image
         row = self._rows.get(image.path)
         if reading.problem:
-            self._skipped.append(Skipped(image.path, reading.problem))
-            if row and not reading.unreadable:  # what was indexed is no longer there
+            self._skipped.append(self._memory.note(image, reading.problem, reading.cause, changes))
+            if row and reading.cause != ACCESS:  # what was indexed is no longer there
                 changes.delete([row.id])
             return
         known = self.slots.get(reading.content)
@@ -336,7 +364,10 @@ class _Update:
             self._renamed += 1
             row = row or self._moved(reading.content)
         id = row.id if row else 0
-        changes.put(Row(id, image.path, image.size, image.mtime_ns, reading.content, *known))
+        stamp = stamp_of(image)
+        if row and row.content == reading.content and is_same(row, stamp._replace(inode=0)):
+            stamp = stamp._replace(inode=0)  # its file system gives new numbers to old files: they say nothing
+        changes.put(Row(id, image.path, stamp.size, stamp.mtime_ns, reading.content, *known, *stamp[2:]))
 
     def _moved(self, content: bytes) -> Row | None:
         """Return the row of a file that is gone and had this content: it was renamed."""
@@ -355,20 +386,37 @@ class _Update:
         dropped = [self._gone[path].id for path in left_out | missing]
         with self._store.transaction() as changes:
             changes.delete(dropped)
+            self._memory.forget_others(self._skipped, changes)
         self._removed = len(dropped)
+        self._add_stamps()
+
+    def _add_stamps(self) -> None:
+        """Keep ctime and inode of images that were indexed when neither was."""
+        images = {image.path: image for image in self._found} if self._unstamped else {}
+        for start in range(0, len(self._unstamped), _BLOCK):
+            with self._store.transaction() as changes:
+                for row in self._store.find_all(self._unstamped[start : start + _BLOCK]):
+                    image = images[row.path]
+                    changes.put(row._replace(ctime_ns=image.ctime_ns, inode=image.inode))
 
     def report(self, seconds: float, encoder: Encoder) -> UpdateReport:
         """Return the counts."""
-        handled = self._indexed + self._renamed + len(self._skipped)
+        outputs = Counter(each.reason.removeprefix("an ") for each in self._skipped if is_output(each.reason))
+        skipped = [each for each in self._skipped if not is_output(each.reason)]
+        found = len(self._found) - outputs.total()
+        handled = self._indexed + self._renamed + len(skipped)
         return UpdateReport(
-            found=len(self._found),
+            found=found,
             indexed=self._indexed,
-            unchanged=len(self._found) - handled,
+            unchanged=found - handled,
             renamed=self._renamed,
             removed=self._removed,
-            skipped=tuple(self._skipped),
+            skipped=tuple(sorted(skipped, key=lambda each: os.fsencode(each.path))),
             images=len(self._store),
             missing=self._missing,
             seconds=seconds,
             encoder=encoder.identity.name,
+            passed_over=dict((self._listing.passed_over + outputs).most_common()),
+            unread=dict(self._listing.unread.most_common()),
+            misnamed=dict(self._listing.misnamed.most_common()),
         )

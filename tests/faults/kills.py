@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -39,9 +39,20 @@ class Victim:
             [sys.executable, "-m", "tests.faults.victim"], env=environment, stdin=pipe, stdout=pipe, text=True
         )
 
-    def run(self, job: str, store: Path, pictures: Path, kill_after: float | None = None) -> bool:
-        """Do a job; kill it after so many seconds; return whether that came in time."""
-        process = int(self._ask(json.dumps([str(store), str(pictures), str(self.acknowledged), job])))
+    def run(
+        self,
+        job: str,
+        store: Path,
+        pictures: Path,
+        kill_after: float | None = None,
+        exclude: Sequence[str] | None = None,
+    ) -> bool:
+        """Do a job; kill it after so many seconds; return whether that came in time.
+
+        exclude: what "index" leaves out from then on.
+        """
+        asked = [str(store), str(pictures), str(self.acknowledged), job, exclude]
+        process = int(self._ask(json.dumps(asked)))
         if kill_after is not None:
             time.sleep(kill_after)
             os.kill(process, signal.SIGKILL)
@@ -121,7 +132,7 @@ def left_over(own: str) -> list[int]:
     return found
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

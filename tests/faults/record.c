@@ -2,7 +2,9 @@
 
    Each call that succeeds and changes something, or makes it lasting, is appended to the log in the order in which
    the calls were made: see `struct head`, and `tests.faults.replay`, which reads it. Only this process is
-   recorded, not those that it starts. SQLite's -shm file is left out: it is shared memory, and made again. */
+   recorded, not those that it starts. SQLite's -shm file is left out: it is shared memory, and made again.
+
+   Any of these calls, and those that only look (`fail.c`), may be made to fail instead: see `fail_arm`. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,12 +21,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "record.h"
+
 #define FILES 4096
-#define REAL(name) ((__typeof__(&name))real(#name))
 
 struct head {
     char kind;         /* o open, w write, t truncate, s sync, c close, d dup, r rename, u unlink, m mkdir, k rmdir,
-                          l link, ! a mark of the program's own, ? what can't be replayed */
+                          l link, ! a mark of the program's own, f a call that may fail, ? what can't be replayed */
     char pad[3];
     int32_t file;      /* descriptor */
     int64_t offset;    /* of a write; flags of an open; the new descriptor of a dup; the new size of a truncate */
@@ -36,10 +39,11 @@ static char folder[PATH_MAX];
 static size_t folder_length;
 static int log_file = -1;
 static pid_t owner;
-static char tracked[FILES];
+static char tracked[FILES]; /* what an open file is: RECORDED, OTHER (of the folder), or none of these */
+enum { RECORDED = 1, OTHER = 2 };
 static pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
-static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
+void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
 __attribute__((constructor)) static void start(void) {
     const char *path = getenv("RECORD_FOLDER"), *log = getenv("RECORD_LOG");
@@ -50,14 +54,18 @@ __attribute__((constructor)) static void start(void) {
     unsetenv("LD_PRELOAD"); /* of the processes that this one starts */
 }
 
+void record_here(void) { owner = getpid(); }
+
 /* a child between fork and exec may share our memory: it is none of ours */
-static int is_recorded(void) { return log_file >= 0 && getpid() == owner; }
+int is_recorded(void) { return log_file >= 0 && getpid() == owner; }
 
-static int follows(int file) { return is_recorded() && file >= 0 && file < FILES && tracked[file]; }
+static int follows(int file) { return is_recorded() && file >= 0 && file < FILES && tracked[file] == RECORDED; }
 
-static void enter(void) { pthread_mutex_lock(&mutex); }
+int touches(int file) { return is_recorded() && file >= 0 && file < FILES && tracked[file]; }
 
-static void leave(void) {
+void enter(void) { pthread_mutex_lock(&mutex); }
+
+void leave(void) {
     int before = errno;
     pthread_mutex_unlock(&mutex);
     errno = before;
@@ -71,12 +79,12 @@ static void note(char kind, int file, int64_t offset, const void *data, size_t l
     errno = before;
 }
 
-static void note_path(char kind, int file, int64_t offset, const char *path) {
+void note_path(char kind, int file, int64_t offset, const char *path) {
     note(kind, file, offset, path, strlen(path) + 1, NULL, 0);
 }
 
-/* Put the absolute path into `full`, its folder's links resolved; tell whether it is one that is followed. */
-static int is_inside(int at, const char *path, char *full) {
+/* Put the absolute path into `full`, its folder's links resolved; tell whether it lies in the folder. */
+int is_in_folder(int at, const char *path, char *full) {
     char whole[PATH_MAX], parent[PATH_MAX];
     if (!is_recorded()) return 0;
     if (path[0] == '/') {
@@ -106,18 +114,29 @@ static int is_inside(int at, const char *path, char *full) {
         if (snprintf(full, PATH_MAX, "%s/%s", parent, slash + 1) >= PATH_MAX) return 0;
         if (strncmp(full, folder, folder_length) || (full[folder_length] != '/' && full[folder_length])) return 0;
     }
-    end = strlen(full);
+    return 1;
+}
+
+/* The same; tell whether it is one that is recorded. */
+static int is_inside(int at, const char *path, char *full) {
+    if (!is_in_folder(at, path, full)) return 0;
+    size_t end = strlen(full);
     return end < 4 || strcmp(full + end - 4, "-shm");
 }
 
 static int opened(int file, int at, const char *path, int flags) {
     char full[PATH_MAX];
-    if (file >= 0 && file < FILES && is_inside(at, path, full)) {
-        tracked[file] = 1;
+    if (file < 0 || file >= FILES) return file;
+    if (is_inside(at, path, full)) {
+        tracked[file] = RECORDED;
         note_path('o', file, flags, full);
+    } else if (is_in_folder(at, path, full)) {
+        tracked[file] = OTHER;
     }
     return file;
 }
+
+#define GROWS(flags) ((flags) & O_CREAT ? ROOM : NOTHING)
 
 #define OPEN(name)                                                                                                     \
     int name(const char *path, int flags, ...) {                                                                       \
@@ -125,6 +144,7 @@ static int opened(int file, int at, const char *path, int flags) {
         va_start(list, flags);                                                                                         \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0;                                        \
         va_end(list);                                                                                                  \
+        if (fails(GROWS(flags), "open", -1, AT_FDCWD, path)) return -1;                                                \
         enter();                                                                                                       \
         int file = opened(REAL(name)(path, flags, mode), AT_FDCWD, path, flags);                                       \
         leave();                                                                                                       \
@@ -139,6 +159,7 @@ OPEN(open64)
         va_start(list, flags);                                                                                         \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0;                                        \
         va_end(list);                                                                                                  \
+        if (fails(GROWS(flags), "open", -1, at, path)) return -1;                                                      \
         enter();                                                                                                       \
         int file = opened(REAL(name)(at, path, flags, mode), at, path, flags);                                         \
         leave();                                                                                                       \
@@ -159,6 +180,9 @@ static ssize_t wrote(int file, const void *data, ssize_t count, int64_t offset) 
 }
 
 ssize_t write(int file, const void *data, size_t count) {
+    ssize_t part = fail_part("write", file, count);
+    if (part < 0) return -1;
+    count = (size_t)part;
     if (!follows(file)) return REAL(write)(file, data, count);
     enter();
     ssize_t done = wrote(file, data, REAL(write)(file, data, count), -1);
@@ -168,6 +192,9 @@ ssize_t write(int file, const void *data, size_t count) {
 
 #define PWRITE(name, type)                                                                                             \
     ssize_t name(int file, const void *data, size_t count, type offset) {                                              \
+        ssize_t part = fail_part("pwrite", file, count);                                                                 \
+        if (part < 0) return -1;                                                                                       \
+        count = (size_t)part;                                                                                          \
         if (!follows(file)) return REAL(name)(file, data, count, offset);                                              \
         enter();                                                                                                       \
         ssize_t done = wrote(file, data, REAL(name)(file, data, count, offset), offset);                               \
@@ -205,6 +232,7 @@ ssize_t pwritev64(int file, const struct iovec *parts, int count, off64_t offset
 
 #define FTRUNCATE(name, type)                                                                                          \
     int name(int file, type size) {                                                                                    \
+        if (fails(ROOM, "ftruncate", file, 0, NULL)) return -1;                                                        \
         if (!follows(file)) return REAL(name)(file, size);                                                             \
         enter();                                                                                                       \
         int result = REAL(name)(file, size);                                                                           \
@@ -218,6 +246,7 @@ FTRUNCATE(ftruncate64, off64_t)
 #define TRUNCATE(name, type)                                                                                           \
     int name(const char *path, type size) {                                                                            \
         char full[PATH_MAX];                                                                                           \
+        if (fails(NOTHING, "truncate", -1, AT_FDCWD, path)) return -1;                                                 \
         enter();                                                                                                       \
         int result = REAL(name)(path, size);                                                                           \
         if (!result && is_inside(AT_FDCWD, path, full)) note_path('t', -1, size, full);                                \
@@ -229,6 +258,7 @@ TRUNCATE(truncate64, off64_t)
 
 #define SYNC(name)                                                                                                     \
     int name(int file) {                                                                                               \
+        if (fails(NOTHING, #name, file, 0, NULL)) return -1;                                                           \
         if (!follows(file)) return REAL(name)(file);                                                                   \
         enter();                                                                                                       \
         note('s', file, 0, NULL, 0, NULL, 0);                                                                          \
@@ -238,21 +268,24 @@ TRUNCATE(truncate64, off64_t)
 SYNC(fsync)
 SYNC(fdatasync)
 
+/* one that fails has closed the file all the same */
 int close(int file) {
-    if (!follows(file)) return REAL(close)(file);
+    if (!touches(file)) return REAL(close)(file);
+    int was_recorded = follows(file), hit = fails(NOTHING, "close", file, 0, NULL), why = errno;
     enter();
     tracked[file] = 0;
-    note('c', file, 0, NULL, 0, NULL, 0);
+    if (was_recorded) note('c', file, 0, NULL, 0, NULL, 0);
     int result = REAL(close)(file);
     leave();
-    return result;
+    if (!hit) return result;
+    errno = why;
+    return -1;
 }
 
 static int doubled(int old, int file) {
-    if (file >= 0 && file < FILES && follows(old)) {
-        tracked[file] = 1;
-        note('d', old, file, NULL, 0, NULL, 0);
-    }
+    if (file < 0 || file >= FILES || !touches(old)) return file;
+    tracked[file] = tracked[old];
+    if (follows(old)) note('d', old, file, NULL, 0, NULL, 0);
     return file;
 }
 
@@ -265,7 +298,7 @@ int dup(int old) {
 
 int dup2(int old, int file) {
     enter();
-    if (follows(file) && old != file) tracked[file] = 0;
+    if (touches(file) && old != file) tracked[file] = 0;
     file = doubled(old, REAL(dup2)(old, file));
     leave();
     return file;
@@ -273,7 +306,7 @@ int dup2(int old, int file) {
 
 int dup3(int old, int file, int flags) {
     enter();
-    if (follows(file)) tracked[file] = 0;
+    if (touches(file)) tracked[file] = 0;
     file = doubled(old, REAL(dup3)(old, file, flags));
     leave();
     return file;
@@ -289,6 +322,7 @@ static int named(char kind, int result, int at, const char *old, int new_at, con
 }
 
 int rename(const char *old, const char *new) {
+    if (fails(NOTHING, "rename", -1, AT_FDCWD, old)) return -1;
     enter();
     int result = named('r', REAL(rename)(old, new), AT_FDCWD, old, AT_FDCWD, new);
     leave();
@@ -296,6 +330,7 @@ int rename(const char *old, const char *new) {
 }
 
 int renameat(int at, const char *old, int new_at, const char *new) {
+    if (fails(NOTHING, "renameat", -1, at, old)) return -1;
     enter();
     int result = named('r', REAL(renameat)(at, old, new_at, new), at, old, new_at, new);
     leave();
@@ -303,6 +338,7 @@ int renameat(int at, const char *old, int new_at, const char *new) {
 }
 
 int renameat2(int at, const char *old, int new_at, const char *new, unsigned flags) {
+    if (fails(NOTHING, "renameat2", -1, at, old)) return -1;
     enter();
     int result = named('r', REAL(renameat2)(at, old, new_at, new, flags), at, old, new_at, new);
     leave();
@@ -310,6 +346,7 @@ int renameat2(int at, const char *old, int new_at, const char *new, unsigned fla
 }
 
 int link(const char *old, const char *new) {
+    if (fails(NOTHING, "link", -1, AT_FDCWD, old)) return -1;
     enter();
     int result = named('l', REAL(link)(old, new), AT_FDCWD, old, AT_FDCWD, new);
     leave();
@@ -317,6 +354,7 @@ int link(const char *old, const char *new) {
 }
 
 int linkat(int at, const char *old, int new_at, const char *new, int flags) {
+    if (fails(NOTHING, "linkat", -1, at, old)) return -1;
     enter();
     int result = named('l', REAL(linkat)(at, old, new_at, new, flags), at, old, new_at, new);
     leave();
@@ -330,6 +368,7 @@ static int changed(char kind, int result, int at, const char *path) {
 }
 
 int unlink(const char *path) {
+    if (fails(NOTHING, "unlink", -1, AT_FDCWD, path)) return -1;
     enter();
     int result = changed('u', REAL(unlink)(path), AT_FDCWD, path);
     leave();
@@ -337,6 +376,7 @@ int unlink(const char *path) {
 }
 
 int unlinkat(int at, const char *path, int flags) {
+    if (fails(NOTHING, "unlinkat", -1, at, path)) return -1;
     enter();
     int result = changed(flags & AT_REMOVEDIR ? 'k' : 'u', REAL(unlinkat)(at, path, flags), at, path);
     leave();
@@ -344,6 +384,7 @@ int unlinkat(int at, const char *path, int flags) {
 }
 
 int rmdir(const char *path) {
+    if (fails(NOTHING, "rmdir", -1, AT_FDCWD, path)) return -1;
     enter();
     int result = changed('k', REAL(rmdir)(path), AT_FDCWD, path);
     leave();
@@ -351,6 +392,7 @@ int rmdir(const char *path) {
 }
 
 int mkdir(const char *path, mode_t mode) {
+    if (fails(ROOM, "mkdir", -1, AT_FDCWD, path)) return -1;
     enter();
     int result = changed('m', REAL(mkdir)(path, mode), AT_FDCWD, path);
     leave();
@@ -358,6 +400,7 @@ int mkdir(const char *path, mode_t mode) {
 }
 
 int mkdirat(int at, const char *path, mode_t mode) {
+    if (fails(ROOM, "mkdirat", -1, at, path)) return -1;
     enter();
     int result = changed('m', REAL(mkdirat)(at, path, mode), at, path);
     leave();
@@ -401,10 +444,12 @@ FOPEN(fopen64)
 #define UNKNOWN(file) (follows(file) ? note_path('?', file, 0, __func__) : (void)0)
 
 void *mmap(void *at, size_t length, int protection, int flags, int file, off_t offset) {
+    if (file >= 0 && fails(NOTHING, "mmap", file, 0, NULL)) return MAP_FAILED;
     if ((protection & PROT_WRITE) && (flags & MAP_SHARED)) UNKNOWN(file);
     return REAL(mmap)(at, length, protection, flags, file, offset);
 }
 void *mmap64(void *at, size_t length, int protection, int flags, int file, off64_t offset) {
+    if (file >= 0 && fails(NOTHING, "mmap", file, 0, NULL)) return MAP_FAILED;
     if ((protection & PROT_WRITE) && (flags & MAP_SHARED)) UNKNOWN(file);
     return REAL(mmap64)(at, length, protection, flags, file, offset);
 }

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 HEAD = struct.Struct("<c3xiqII")
@@ -144,7 +145,7 @@ class Disk:
                 del self._open[operation.file]
             case "d":
                 self._open[operation.offset] = self._open[operation.file]
-            case "!":
+            case "!" | "f":
                 pass
             case _:
                 self._name(operation)
@@ -332,3 +333,18 @@ def write_tree(tree: Tree, place: Path) -> None:
             write_tree(content, place / name)
         else:
             (place / name).write_bytes(content)
+
+
+def read_tree(place: Path) -> Tree:
+    """Return what a folder looks like, without SQLite's shared memory."""
+    paths = (path for path in sorted(place.iterdir()) if not path.name.endswith("-shm"))
+    return {path.name: read_tree(path) if path.is_dir() else path.read_bytes() for path in paths}
+
+
+def digest(tree: Tree) -> bytes:
+    """Return a value that differs between trees."""
+    result = sha256()
+    for name, content in sorted(tree.items()):
+        of = digest(content) if isinstance(content, dict) else sha256(content).digest()
+        result.update(f"{name}\0".encode() + of)
+    return result.digest()

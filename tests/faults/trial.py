@@ -81,7 +81,7 @@ def check_state(
     allowed: what its catalogue may hold, None: nothing is there yet. colours: by content.
     """
     if Store.exists(store):
-        with Gallery(pictures, store=store, encoder=MeanColour()) as gallery:
+        with Gallery(pictures, store=store, encoder=MeanColour(), moved=True) as gallery:
             held = contents(gallery._open_store().connection)
             assert held in allowed, _difference(held, allowed[0])
             for query in QUERIES:
@@ -89,7 +89,7 @@ def check_state(
         check_sound(store)
     else:
         assert None in allowed, "the gallery is gone"
-    with Gallery(pictures, store=store, encoder=MeanColour()) as gallery:
+    with Gallery(pictures, store=store, encoder=MeanColour(), moved=True) as gallery:
         gallery.update(prune=True)
         assert Fresh.found_in(gallery) == fresh
         for query in QUERIES:

@@ -1,7 +1,8 @@
 """What is killed: forks, for each line on standard input, a process that does one job on a gallery.
 
-A line: STORE, PICTURES, ACKNOWLEDGED and the job, in JSON. Answered with the process's number; after another line, with
-its exit status when it has ended. After each commit, the process writes the catalogue's contents to ACKNOWLEDGED.
+A line: STORE, PICTURES, ACKNOWLEDGED, the job, and null or the globs that updates leave out from then on, in JSON.
+Answered with the process's number; after another line, with its exit status when it has ended. After each commit, the
+process writes the catalogue's contents to ACKNOWLEDGED.
 """
 
 import json
@@ -45,14 +46,17 @@ JOBS: dict[str, Callable[[Gallery], object]] = {
 }
 
 
-def do(store: str, pictures: str, acknowledged: str, job: str) -> None:
+def do(store: str, pictures: str, acknowledged: str, job: str, exclude: list[str] | None) -> None:
     log = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     tell_commits(lambda text: os.write(log, f"{text}\n".encode()))
     congener.update.COMMIT_SECONDS = 0
     congener.store._COMPACT_BYTES = 1
     with Gallery(pictures, store=Path(store), encoder=MeanColour()) as gallery:
         is_fitted = Store.exists(gallery.store_folder) and gallery.fit is not None
-        JOBS[job if is_fitted else "index"](gallery)
+        if exclude is not None and job == "index":
+            gallery.update(exclude=exclude, prune=True)
+        else:
+            JOBS[job if is_fitted else "index"](gallery)
 
 
 def main() -> None:

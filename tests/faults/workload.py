@@ -89,7 +89,7 @@ def work(store: Path, pictures: Path, steps: Mapping[str, Work], tell: Callable[
     tell_commits(tell)
     for name, step in steps.items():
         tell(name)
-        with Gallery(pictures / name, store=store, encoder=MeanColour()) as gallery:
+        with Gallery(pictures / name, store=store, encoder=MeanColour(), moved=True) as gallery:
             step(gallery)
 
 

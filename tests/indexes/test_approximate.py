@@ -1,5 +1,6 @@
 """The approximate index: near all of the nearest, exact where it must be, and no crash from a bad file."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -97,6 +98,24 @@ def test_where_a_walk_finds_too_few_the_scan_answers(graph: Path) -> None:
     ids[BUILT:] = -1
     found = over(graph, ids).search(ASKED[:1], 10)
     agree(found, brute_force(ids, EMBEDDINGS, ASKED[:1], 10))
+
+
+@pytest.mark.parametrize("tail", [False, True])
+@pytest.mark.parametrize("left", [1, 4, 9])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_holes_around_a_query_cost_none_of_its_nearest(graph: Path, queries: int, left: int, tail: bool) -> None:
+    """Some of the nearest are there, so that the walk comes back with those, but with fewer than k."""
+    ids = IDS.copy()
+    likeness = EMBEDDINGS.astype(np.float32) @ ASKED[0]
+    ids[np.argsort(-likeness[:BUILT])[left:200]] = -1
+    ids[BUILT:][likeness[BUILT:] >= likeness[:BUILT][ids[:BUILT] < 0].min()] = -1
+    if not tail:
+        ids[BUILT:] = -1
+    found = over(graph, ids).search(ASKED[:queries], 10)
+    expected = brute_force(ids, EMBEDDINGS, ASKED[:queries], 10)
+    assert (found.ids >= 0).all()
+    assert found.ids[0].tolist() == expected.ids[0].tolist()
+    np.testing.assert_allclose(found.scores[0], expected.scores[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("k", [0, 1, 100, 3000, 5000])
@@ -203,3 +222,28 @@ def test_without_usearch_the_message_says_what_to_install(tmp_path: Path, monkey
     index = ApproximateIndex(24)  # all the rest works
     index.add(IDS, EMBEDDINGS)
     agree(index.search(ASKED, 5), ExactIndex.over(IDS, EMBEDDINGS).search(ASKED, 5))
+
+
+def test_a_graph_that_was_not_written_whole_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """usearch passes over what its last write says; such a file would end the process that maps it."""
+    from usearch.index import Index as Usearch
+
+    save = Usearch.save
+
+    def torn(walker: Usearch, path: Path) -> None:
+        save(walker, path)
+        os.truncate(path, path.stat().st_size - 100)
+
+    monkeypatch.setattr(Usearch, "save", torn)
+    with pytest.raises(OSError, match="could not be written whole"):
+        build_graph(PACKED[:100], tmp_path / "graph")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_has_a_graph_mapped_keeps_it_while_it_grows(copy: Path) -> None:
+    reader = open_graph(copy, EMBEDDINGS.shape[1])
+    assert reader.mapped is not None
+    before = bytes(reader.mapped)
+    extend_graph(PACKED, copy, threads=1)
+    assert open_graph(copy, EMBEDDINGS.shape[1]).rows == COUNT
+    assert bytes(reader.mapped) == before

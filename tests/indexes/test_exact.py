@@ -10,7 +10,7 @@ from congener.indexes import ExactIndex
 from congener.indexes.base import Vectors
 from congener.indexes.quantise import pack
 from congener.indexes.shortlist import Rows
-from tests.indexes.oracle import Ids, agree, brute_force, coarse, kinds
+from tests.indexes.oracle import Floats, Ids, agree, brute_force, coarse, kinds, unit
 
 QUERIES = [1, 5, 40]
 """By bytes, by bytes, by product."""
@@ -82,6 +82,47 @@ def test_the_bounds_hold_for_rows_and_queries_of_any_length(scale: float) -> Non
     asked = kinds(3, seed=5) * np.float32(scale)
     found = ExactIndex.over(np.arange(3000), embeddings).search(asked, 10)
     np.testing.assert_array_equal(found.ids, brute_force(np.arange(3000), embeddings, asked, 10).ids)
+
+
+def beside(query: Floats, best: Floats, others: Floats) -> Ids:
+    """Return the nearest row, by bytes: row 7 is the best, the others are those that the bytes take for it."""
+    rows = -kinds(2000, len(query))  # of no account: further away than all others
+    rows -= (rows @ query + 0.1)[:, None] * query
+    rows[7], rows[100 : 100 + len(others)] = best, others
+    return ExactIndex.over(np.arange(2000), rows).search(query[None], 1).ids
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_best_row_whose_rounding_lies_along_the_query_s_signs_is_found(seed: int) -> None:
+    """Each of its numbers is half a step nearer to the query than its byte says: as far off as a score can be."""
+    generator = np.random.default_rng(seed)
+    signs = generator.choice([-1, 1], 256)
+    query = unit(signs.astype(np.float64)[None])[0]
+    codes = generator.integers(-80, 100, 256) * signs
+    codes[0] = 127 * signs[0]
+    steps = codes + 0.49 * signs
+    steps[0] = codes[0]
+    best = unit(steps[None])[0]
+    away = generator.standard_normal((9, 256))
+    away -= (away @ query)[:, None] * query
+    score = float(best @ query) - 1e-4
+    others = score * query + (1 - score**2) ** 0.5 * unit(away)
+    assert beside(query, best, others.astype(np.float32)).tolist() == [[7]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_row_of_a_query_whose_bytes_hold_one_number_is_found(seed: int) -> None:
+    """All numbers but the largest are below half a step: what of it isn't in its bytes decides."""
+    generator = np.random.default_rng(seed)
+    rest = 0.49 / 127 * generator.choice([-1, 1], 256)
+    rest[0] = 0
+    spike = np.eye(256)[0]
+    query = unit((spike + rest)[None])[0]
+    away = generator.standard_normal((9, 256))
+    away -= (away @ rest / (rest @ rest))[:, None] * rest
+    away[:, 0] = 0
+    others = 0.055 * spike + (1 - 0.055**2) ** 0.5 * unit(away)  # the best row's score is 0.061
+    assert beside(query, unit(rest[None])[0], others.astype(np.float32)).tolist() == [[7]]
 
 
 def test_rows_that_bytes_cannot_tell_apart_are_told_apart() -> None:

@@ -65,7 +65,7 @@ def listening(app: FastAPI, **config: Any) -> Iterator[int]:
             assert not thread.is_alive()
 
 
-def wait_until(true: Any, seconds: float = 20) -> None:
+def wait_until(true: Any, seconds: float = 60) -> None:
     """Wait until something is true; fail when it isn't in time."""
     until = time.monotonic() + seconds
     while not true():
@@ -73,7 +73,7 @@ def wait_until(true: Any, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def exchange(port: int, sent: bytes, seconds: float = 20) -> bytes:
+def exchange(port: int, sent: bytes, seconds: float = 60) -> bytes:
     """Send bytes to a server, and return all it answers until it closes the connection."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), seconds) as wire:
@@ -85,7 +85,7 @@ def exchange(port: int, sent: bytes, seconds: float = 20) -> bytes:
 
 def get(port: int, target: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Ask a server for a target that is sent as it is; return status, headers, content."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", target, headers=headers)
         response = connection.getresponse()

@@ -1,6 +1,5 @@
 """A small natural-history cabinet that the package paints itself."""
 
-import csv
 import os
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from PIL import Image
 from congener.cabinet import fish, insects, lepidoptera, plants, sea
 from congener.cabinet.scene import Mount, Painter, compose
 from congener.errors import CongenerError
+from congener.marks import SPECIMEN
+from congener.outputs import Output
 
 __all__ = ["KINDS", "Kind", "paint", "paint_cabinet"]
 
@@ -63,24 +64,26 @@ def paint(kind: str, specimen: int) -> Image.Image:
 
 
 def paint_cabinet(folder: Path, *, specimens: int = 12, progress: Callable[[int, int], None] | None = None) -> None:
-    """Write every kind's specimens into folders, and label_names.csv; keep existing pictures."""
+    """Write every kind's specimens into folders, and label_names.csv; keep existing pictures.
+
+    Raises CongenerError where the folder can't be written, or holds something else.
+    """
+    names = folder / "label_names.csv"
+    table = "".join(f"{label},{name}\n" for label, name in [("label", "name"), *((k.name, k.title) for k in KINDS)])
     total = len(KINDS) * specimens
-    for index, kind in enumerate(KINDS):
-        (folder / kind.name).mkdir(parents=True, exist_ok=True)
-        for specimen in range(1, specimens + 1):
-            target = folder / kind.name / f"{kind.name}-{specimen:02}.jpg"
-            if not target.exists():
-                _save(paint(kind.name, specimen), target)
-            if progress:
-                progress(index * specimens + specimen, total)
-    with open(folder / "label_names.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["label", "name"])
-        writer.writerows((kind.name, kind.title) for kind in KINDS)
-
-
-def _save(picture: Image.Image, target: Path) -> None:
-    """Write beside the target first, so that an interruption leaves no half picture."""
-    partial = target.with_name(f".{target.name}.part")
-    picture.save(partial, "JPEG", quality=90)
-    os.replace(partial, target)
+    try:
+        if folder.is_dir() and os.listdir(folder) and not (names.is_file() and names.read_text("utf-8") == table):
+            raise CongenerError(f"{folder} is there already and isn't the demo's: name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not names.exists():  # first: by it the folder is known, should this be interrupted
+            names.write_text(table, "utf-8", newline="")
+        for index, kind in enumerate(KINDS):
+            (folder / kind.name).mkdir(exist_ok=True)
+            for specimen in range(1, specimens + 1):
+                target = folder / kind.name / f"{kind.name}-{specimen:02}.jpg"
+                if not os.path.lexists(target):
+                    Output(target, SPECIMEN).write_picture(paint(kind.name, specimen), quality=90)
+                if progress:
+                    progress(index * specimens + specimen, total)
+    except (OSError, ValueError) as error:
+        raise CongenerError(f"can't paint into {folder}: {getattr(error, 'strerror', None) or error}") from None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from congener.cli.options import folder_argument, gallery_option, json_option, single
+from congener.cli.options import folder_argument, gallery_option, json_option, place_of
 from congener.terminal import print_json, printable, progress
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ def check(folder: Path, stores: tuple[Path, ...], repair: bool, images: bool, as
     derived (embeddings, index), and drops images whose own data are damaged, so that congener index reads them again.
     """
     from congener.check import check as run
-    from congener.gallery import STORE_NAME
 
-    place = single(stores) or folder / STORE_NAME
+    place = place_of(folder, stores)
     with progress(f"checking {folder.resolve().name}") as show:
         report = run(place, folder=folder if images else None, repair=repair, progress=show)
     if as_json:

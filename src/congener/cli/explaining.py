@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from congener.cli.options import (
+    PICTURE,
+    PLACE,
     box_of,
     check_queries,
+    force_option,
     gallery_option,
     json_option,
     open_gallery,
+    output,
     single,
     update_first,
 )
@@ -20,15 +24,16 @@ from congener.terminal import note, print_json, printable
 
 if TYPE_CHECKING:
     from congener.explain import Explanation
+    from congener.outputs import Output
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=PICTURE)
+@click.argument("b", type=PICTURE)
 @click.option(
     "--in",
     "folder",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FOLDER",
     help="See them as this gallery does; without it, by the plain pooled feature.",
 )
@@ -37,7 +42,8 @@ if TYPE_CHECKING:
 @click.option("--no-adapt", is_flag=True, help="Without what was learned from labels.")
 @click.option("--no-update", is_flag=True, help="As FOLDER is indexed, without a look at it.")
 @json_option
-@click.option("--out", type=click.Path(path_type=Path), help="Draw both, with heat maps, as this picture (.png, …).")
+@click.option("--out", type=PLACE, help="Draw both, with heat maps, as this picture (.png, …).")
+@force_option
 def explain(
     a: str,
     b: str,
@@ -48,6 +54,7 @@ def explain(
     no_update: bool,
     as_json: bool,
     out: Path | None,
+    force: bool,
 ) -> None:
     """Show where the likeness of two pictures, A and B, lies.
 
@@ -55,11 +62,14 @@ def explain(
     """
     from congener import explain as explaining
     from congener.encoders import load_encoder
+    from congener.marks import HEAT
 
     if stores and folder is None:
         raise CongenerError("--gallery goes with --in FOLDER")
     part = box_of(box)
     check_queries([a, b])
+    galleries = [] if folder is None else [(folder, single(stores))]
+    drawn = out and output(out, HEAT, force=force, asked=[a, b], galleries=galleries)
     with ExitStack() as stack:
         if folder is None:
             note("no --in FOLDER: comparing plain pooled features, without any gallery's code")
@@ -69,8 +79,8 @@ def explain(
             if not no_update:
                 update_first(gallery)
             explanation = explaining.explain(gallery, a, b, box=part, adapted=False if no_adapt else None)
-    if out:
-        _draw(explanation, a, b, out)
+    if drawn:
+        _draw(explanation, a, b, drawn)
     if as_json:
         print_json(explanation.as_dict())
     else:
@@ -86,10 +96,9 @@ def _print(explanation: "Explanation", a: str, b: str) -> None:
         )
 
 
-def _draw(explanation: "Explanation", a: str, b: str, out: Path) -> None:
+def _draw(explanation: "Explanation", a: str, b: str, out: "Output") -> None:
     from congener.heat import TILE, draw_likeness
     from congener.images import open_image
-    from congener.pictures import save
 
     pictures = open_image(a, TILE), open_image(b, TILE)
-    save(draw_likeness(explanation, pictures, (Path(a).name, Path(b).name)), out)
+    out.write_picture(draw_likeness(explanation, pictures, (Path(a).name, Path(b).name)))

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from congener.cli.options import (
+    PLACE,
     folder_argument,
+    force_option,
     gallery_option,
     index_option,
     json_option,
@@ -15,6 +17,7 @@ from congener.cli.options import (
     precision_option,
     recall_option,
     single,
+    tell_labels,
 )
 from congener.cli.searching import draw, results_as_dict
 from congener.terminal import missing_note, note, print_json, print_report, printable, progress
@@ -35,7 +38,14 @@ _UNSEEN_SPECIMEN = 101
     help="Leave out these paths, folders or names. Remembered, and added to those remembered.",
 )
 @click.option("--no-exclude", is_flag=True, help="Forget the remembered globs first.")
+@click.option(
+    "--default-exclude/--no-default-exclude",
+    default=None,
+    help="Pass over hidden twins, bins and thumbnails of other programs, as congener info lists them, or don't. "
+    "Remembered; done at first.",
+)
 @click.option("--prune", is_flag=True, help="Remove images whose files are gone, however many.")
+@click.option("--retry", is_flag=True, help="Try again what could not be read, though it hasn't changed.")
 @click.option("--refit", is_flag=True, help="Fit the code anew, even if little has changed.")
 @click.option("--encoder", metavar="NAME", help="The network; by default the gallery's, or lite0.")
 @precision_option
@@ -47,7 +57,9 @@ def index(
     stores: tuple[Path, ...],
     exclude: tuple[str, ...],
     no_exclude: bool,
+    default_exclude: bool | None,
     prune: bool,
+    retry: bool,
     refit: bool,
     encoder: str | None,
     precision: str | None,
@@ -64,19 +76,22 @@ def index(
         with progress(f"indexing {folder.resolve().name}") as show:
             report = gallery.update(
                 exclude=list(dict.fromkeys([*remembered, *exclude])),
+                default_exclude=default_exclude,
                 prune=prune,
+                retry=retry,
                 refit=refit,
                 index=index,
                 recall=recall,
                 progress=show,
                 index_progress=show,
             )
-        if as_json:
-            print_json(report.as_dict())
-        else:
+        if not as_json:
             print_report(report)
         if report.missing:
-            note(missing_note(folder, report))
+            note(missing_note(gallery, report))
+        labels = tell_labels(gallery)
+        if as_json:
+            print_json(report.as_dict() | labels)
 
 
 @click.command()
@@ -86,9 +101,9 @@ def index(
 def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
     """Tell what is indexed of FOLDER, and by which encoder."""
     with open_gallery(folder, single(stores)) as gallery:
-        facts = gallery.info()
+        facts, labels = gallery.info(), tell_labels(gallery)
     if as_json:
-        print_json(facts.as_dict())
+        print_json(facts.as_dict() | labels)
         return
     encoder = facts.encoder
     per_image = f", {facts.bytes / facts.images:,.0f} an image" if facts.images else ""
@@ -111,6 +126,19 @@ def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
     }
     for name, value in lines.items():
         print(f"{name:9} {printable(value)}")
+    _print_passed_over(facts)
+
+
+def _print_passed_over(facts: "GalleryInfo") -> None:
+    from congener.exclusion import DEFAULT_EXCLUDE
+
+    print("passed    over always: what congener drew itself, known by a mark in it")
+    if not facts.default_exclude:
+        print("passed    over by default: nothing (--no-default-exclude)")
+        return
+    print("passed    over by default (until congener index --no-default-exclude):")
+    for glob in facts.default_exclude:
+        print(f"          {glob:27} {DEFAULT_EXCLUDE[glob]}")
 
 
 def _fitted(facts: "GalleryInfo") -> str:
@@ -137,10 +165,11 @@ def _learned(facts: "GalleryInfo") -> str:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("congener-demo"))
+@click.argument("folder", type=PLACE, default=Path("congener-demo"))
 @k_option
+@force_option
 @json_option
-def demo(folder: Path, k: int, as_json: bool) -> None:
+def demo(folder: Path, k: int, force: bool, as_json: bool) -> None:
     """Paint a cabinet of natural history into FOLDER, index it, and search it.
 
     16 kinds of butterflies, beetles, fish, shells, leaves and more, 12 specimens each; the queries are
@@ -148,26 +177,31 @@ def demo(folder: Path, k: int, as_json: bool) -> None:
     """
     from congener.cabinet import KINDS, paint, paint_cabinet
     from congener.gallery import Gallery
+    from congener.marks import DEMO_SHEET, SPECIMEN
+    from congener.outputs import Output
 
+    queries = [folder / f"{kind.name}.jpg" for kind in KINDS]
+    painted = [Output(query, SPECIMEN, force=force) for query in queries]
+    sheet = Output(folder / "sheet.png", DEMO_SHEET, force=force)
+    for output in (*painted, sheet):  # before the work
+        output.check_what_is_there()
     with progress("painting") as show:
         paint_cabinet(folder / "cabinet", progress=show)
-    queries = [folder / f"{kind.name}.jpg" for kind in KINDS]
-    for kind, query in zip(KINDS, queries, strict=True):
-        paint(kind.name, _UNSEEN_SPECIMEN).save(query, quality=90)
+    for kind, output in zip(KINDS, painted, strict=True):
+        output.write_picture(paint(kind.name, _UNSEEN_SPECIMEN), quality=90)
     with Gallery(folder / "cabinet") as gallery:
         with progress("indexing") as show:
             report = gallery.update(progress=show)
         answers = [gallery.search(query, k) for query in queries]
-    place = folder / "sheet.png"
-    draw(answers[0], str(queries[0]), place, show=False)
+    draw(answers[0], str(queries[0]), sheet, show=False)
     if as_json:
         found = [results_as_dict(answer, k) for answer in answers]
-        print_json({"folder": str(folder), "images": report.images, "queries": found, "sheet": str(place)})
+        print_json({"folder": str(folder), "images": report.images, "queries": found, "sheet": str(sheet.place)})
         return
     print(f"{report.images} painted specimens of {len(KINDS)} kinds in {folder / 'cabinet'}")
     print(f"Of the {k} most alike to a specimen that is not among them, its own kind are:")
     for kind, answer in zip(KINDS, answers, strict=True):
         right = sum(hit.label == kind.name for hit in answer)
         print(f"  {kind.title:24} {right:3} of {len(answer)}  {'■' * right}{'□' * (len(answer) - right)}")
-    print(f"The answer to {queries[0]} as a picture: {place}")
+    print(f"The answer to {queries[0]} as a picture: {sheet.place}")
     print("Your own: congener search PICTURE --in FOLDER --sheet answer.png")

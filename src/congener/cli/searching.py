@@ -1,8 +1,6 @@
 """The command search, and what becomes of its answers."""
 
-import filecmp
 import os
-import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -13,22 +11,29 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from congener.cli.options import (
+    FRACTION,
+    PICTURE,
+    PLACE,
     box_of,
     check_queries,
+    force_option,
     gallery_option,
     index_option,
     json_option,
     k_option,
     open_gallery,
+    output,
     precision_option,
     recall_option,
     rerank_option,
+    tell_labels,
     update_first,
 )
 from congener.errors import CongenerError
 from congener.terminal import note, print_hits, print_json
 
 if TYPE_CHECKING:
+    from congener.outputs import Output
     from congener.results import Results
     from congener.searcher import SearchOptions
 
@@ -36,13 +41,13 @@ USER_MISTAKE = 2
 
 
 @click.command()
-@click.argument("queries", nargs=-1, required=True, metavar="QUERY...")
+@click.argument("queries", nargs=-1, required=True, type=PICTURE, metavar="QUERY...")
 @click.option(
     "--in",
     "folders",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FOLDER",
     help="Where to search; may be repeated, to search several folders at once.",
 )
@@ -50,9 +55,11 @@ USER_MISTAKE = 2
 @k_option
 @rerank_option
 @click.option("--combine", is_flag=True, help="Take all queries as one: what do they have in common?")
-@click.option("--not", "unlike", multiple=True, metavar="PICTURE", help="The hits should not be like this one.")
+@click.option(
+    "--not", "unlike", multiple=True, type=PICTURE, metavar="PICTURE", help="The hits should not be like this one."
+)
 @click.option("--box", metavar="X,Y,W,H", help="Search with this part of QUERY, in pixels.")
-@click.option("--min-score", default=0.0, type=click.FloatRange(0, 1), help="Leave out hits of less similarity.")
+@click.option("--min-score", default=0.0, type=FRACTION, help="Leave out hits of less similarity.")
 @click.option("--no-adapt", is_flag=True, help="Search without what was learned from labels.")
 @click.option("--include-self", is_flag=True, help="Let QUERY be its own hit if it is in FOLDER.")
 @click.option(
@@ -65,8 +72,9 @@ USER_MISTAKE = 2
 @json_option
 @click.option("--paths", is_flag=True, help="Print the paths of the hits alone, one a line.")
 @click.option("-0", "zero", is_flag=True, help="With --paths: end each with NUL, for xargs -0.")
-@click.option("--copy-to", type=click.Path(path_type=Path), help="Copy the hits into this folder.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw the answer as this picture (.png, …).")
+@click.option("--copy-to", type=PLACE, help="Copy the hits into this folder.")
+@click.option("--sheet", type=PLACE, help="Draw the answer as this picture (.png, …).")
+@force_option
 @click.option("--open", "open_sheet", is_flag=True, help="Show the sheet.")
 def search(
     queries: tuple[str, ...],
@@ -85,7 +93,7 @@ def search(
     index: str | None,
     recall: float | None,
     no_update: bool,
-    **output: Any,
+    **shown: Any,
 ) -> None:
     """Find the images in FOLDER that are most like each QUERY, a picture from anywhere.
 
@@ -112,16 +120,16 @@ def search(
     if index is not None:
         check(index, auto=True)
     check_queries([*queries, *unlike])
+    questions = [list(queries)] if combine else [[query] for query in queries]
+    kept = list(zip(folders, stores or [None] * len(folders), strict=True))
+    show = _Answer(k, len(questions), kept, [*queries, *unlike], min_score, **shown)
+    show.check()
     with ExitStack() as stack:
-        galleries = [
-            stack.enter_context(open_gallery(folder, store, precision=precision))
-            for folder, store in zip(folders, stores or [None] * len(folders), strict=True)
-        ]
+        galleries = [stack.enter_context(open_gallery(*each, precision=precision)) for each in kept]
         for gallery in galleries:
             if not no_update:
                 update_first(gallery)
-        questions = [list(queries)] if combine else [[query] for query in queries]
-        show = _Output(k, several=len(questions) > 1, folders=len(folders) > 1, min_score=min_score, **output)
+            tell_labels(gallery)
         searcher = Searcher(galleries)
         failed = False
         for number, question in enumerate(questions, 1):
@@ -139,40 +147,64 @@ def search(
 
 
 @dataclass(frozen=True)
-class _Output:
-    """What becomes of an answer: printed, copied, drawn."""
+class _Answer:
+    """What becomes of each answer: printed, copied, drawn."""
 
     k: int
-    several: bool
-    folders: bool
+    questions: int
+    galleries: list[tuple[Path, Path | None]]
+    """Folders, and where each gallery is kept."""
+    asked: list[str]
     min_score: float
     as_json: bool
     paths: bool
     zero: bool
     copy_to: Path | None
     sheet: Path | None
+    force: bool
     open_sheet: bool
+
+    @property
+    def several(self) -> bool:
+        """Whether there are more answers than one."""
+        return self.questions > 1
+
+    def check(self) -> None:
+        """Fail before the work where an answer can't go to its place. Raises CongenerError."""
+        from congener.outputs import within
+
+        if self.copy_to and (folder := within(self.copy_to, [each for each, _ in self.galleries], linked=True)):
+            raise CongenerError(f"--copy-to {self.copy_to} is in {folder}, where the copies would be found next time")
+        for number in range(1, self.questions + 1) if self.sheet else ():
+            self._sheet(number)
 
     def __call__(self, number: int, query: str, results: "Results") -> None:
         self._print(results)
         if not results and self.min_score:
             note(f"no match for {results.query}: nothing has a similarity of {self.min_score:g} or more")
         if self.copy_to:
-            _copy(results, self.copy_to / f"{number:02d}-{Path(query).stem}" if self.several else self.copy_to)
-        sheet = self.sheet or (_temporary_sheet() if self.open_sheet else None)
-        if sheet:
-            place = sheet.with_stem(f"{sheet.stem}-{number}") if self.several else sheet
-            draw(results, query, place, self.open_sheet)
+            folder = self.copy_to / f"{number:02d}-{Path(query).stem}" if self.several else self.copy_to
+            _copy(results, folder, self.force)
+        if self.sheet or self.open_sheet:
+            draw(results, query, self._sheet(number), self.open_sheet)
+
+    def _sheet(self, number: int) -> "Output":
+        """Return the place of a sheet. Raises CongenerError where it may not or can't be written."""
+        from congener.marks import SHEET
+
+        sheet = self.sheet or _temporary_sheet()
+        place = sheet.with_stem(f"{sheet.stem}-{number}") if self.several else sheet
+        return output(place, SHEET, force=self.force, asked=self.asked, galleries=self.galleries)
 
     def _print(self, results: "Results") -> None:
         if self.as_json:
-            print_json(results_as_dict(results, self.k, self.folders))
+            print_json(results_as_dict(results, self.k, len(self.galleries) > 1))
         elif self.paths or self.zero:
             for hit in results:
                 sys.stdout.buffer.write(os.fsencode(hit.file) + (b"\0" if self.zero else b"\n"))
             sys.stdout.flush()
         else:
-            print_hits(results, several=self.several, folders=self.folders)
+            print_hits(results, several=self.several, folders=len(self.galleries) > 1)
 
 
 def results_as_dict(results: "Results", k: int, folders: bool = False) -> dict[str, Any]:
@@ -181,27 +213,26 @@ def results_as_dict(results: "Results", k: int, folders: bool = False) -> dict[s
     return {"query": results.query, "k": k, "hits": hits}
 
 
-def _copy(results: "Results", folder: Path) -> None:
-    """Copy the hits, their rank before their name; never over another file."""
+def _copy(results: "Results", folder: Path, force: bool) -> None:
+    """Copy the hits, their rank before their name; over another file only with force."""
+    from congener.outputs import copy
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for hit in results:
-            copy = folder / f"{hit.rank:02d}-{hit.file.name}"
-            if copy.exists() and not filecmp.cmp(hit.file, copy, shallow=False):
-                raise CongenerError(f"{copy} is there already and differs: choose an empty folder")
-            shutil.copy2(hit.file, copy)
-    except OSError as error:
+            copy(hit.file, folder / f"{hit.rank:02d}-{hit.file.name}", force=force)
+    except (OSError, ValueError) as error:
         raise CongenerError(f"can't copy to {folder}: {error}") from None
 
 
-def draw(results: "Results", query: str, place: Path, show: bool) -> None:
+def draw(results: "Results", query: str, out: "Output", show: bool) -> None:
     """Draw an answer as a sheet, and show it if asked to."""
     from congener.images import open_image
-    from congener.pictures import draw_sheet, save
+    from congener.pictures import draw_sheet
 
-    save(draw_sheet(results, open_image(query)), place)
+    out.write_picture(draw_sheet(results, open_image(query)))
     if show:
-        click.launch(str(place))
+        click.launch(str(out.place))
 
 
 def _temporary_sheet() -> Path:

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import platformdirs
+
+_DIGITS = 16  # of the hash in a name
 
 
 def cache_folder() -> Path:
@@ -23,12 +26,14 @@ def cached_model(key: str, build: Callable[[], bytes]) -> bytes:
     A folder that can't be written costs the building time again, nothing else.
     """
     folder = cache_folder()
+    own = re.compile(rf"{re.escape(key)}-[0-9a-f]{{{_DIGITS}}}\.onnx")
     for path in folder.glob(f"{key}-*.onnx"):
-        with suppress(OSError):
-            model = path.read_bytes()
-            if path.stem == f"{key}-{_digest(model)}":
-                return model
-            path.unlink()
+        if own.fullmatch(path.name) and path.is_file():  # other files there are somebody else's
+            with suppress(OSError):
+                model = path.read_bytes()
+                if path.stem == f"{key}-{_digest(model)}":
+                    return model
+                path.unlink()  # of a link, what it leads to stays
     model = build()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +42,7 @@ def cached_model(key: str, build: Callable[[], bytes]) -> bytes:
 
 
 def _digest(model: bytes) -> str:
-    return hashlib.sha256(model).hexdigest()[:16]
+    return hashlib.sha256(model).hexdigest()[:_DIGITS]
 
 
 def _write_atomically(path: Path, contents: bytes) -> None:

@@ -4,15 +4,17 @@ The graph (HNSW, by usearch) is made of the same bytes that the exact index scan
 scored from the embeddings. How much of the exact answer it finds is measured, not promised: see `measure`.
 """
 
+import errno
 import math
 import mmap
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from congener.errors import GalleryError
 from congener.indexes.base import Index, Neighbours, Vectors
 from congener.indexes.exact import ExactIndex
 from congener.indexes.quantise import STEPS, unpack
+from congener.indexes.score import Whole
 
 if TYPE_CHECKING:
     from usearch.index import Index as Usearch
@@ -84,6 +87,7 @@ class ApproximateIndex(Index):
 
     def __init__(self, dimension: int) -> None:
         """dimension: length of an embedding. Without a graph (see `over`) all of it is exact."""
+        self._walking = threading.Lock()  # a walker's threads have one place each to work in
         self._adopt(ExactIndex(dimension), None)
         self.effort = 64
 
@@ -128,14 +132,17 @@ class ApproximateIndex(Index):
         proposed = self._proposed(k)
         if self._graph is None or proposed > self._graph.rows // _SHARE or among is not None or not len(queries):
             return self.exact.search(queries, k, among)
-        found = self._scored(queries, self._graph.propose(queries, proposed, max(self.effort, proposed)))
+        with self._walking:
+            rows = self._graph.propose(queries, proposed, max(self.effort, proposed))
+        found = self._scored(queries, rows)
+        # among holes the walk ends with too few, though there are k: what it then has isn't what is nearest
+        short = np.flatnonzero(np.count_nonzero(found.ids >= 0, axis=1) < min(k, self._walked))
         if self._tail is not None:
             later = self._tail.search(queries, k)
             found = Neighbours(np.append(found.scores, later.scores, axis=1), np.append(found.ids, later.ids, axis=1))
         best = np.lexsort((found.ids, -found.scores))[:, : min(k, len(self))]
         scores, ids = np.take_along_axis(found.scores, best, axis=1), np.take_along_axis(found.ids, best, axis=1)
-        short = np.flatnonzero((ids < 0).any(axis=1))
-        if len(short):  # holes where the walk ended: k are there, but it didn't come by
+        if len(short):
             scores[short], ids[short] = self.exact.search(queries[short], k)
         return Neighbours(scores, ids)
 
@@ -148,15 +155,16 @@ class ApproximateIndex(Index):
         ids = np.where(rows >= 0, self.exact.rows.ids[rows], -1)
         of, at = np.nonzero(ids >= 0)
         scores = np.full(rows.shape, -np.inf, np.float32)
-        scores[of, at] = self.exact.rows.scores(queries, of, rows[of, at])
+        scores[of, at] = self.exact.rows.scores(Whole.of(queries), of, rows[of, at])
         return Neighbours(scores, ids)
 
     def _adopt(self, exact: ExactIndex, graph: Graph | None) -> None:
         self.exact, self._graph = exact, graph
         self._tail: ExactIndex | None = None
-        self._holes = 0.0
+        self._walked, self._holes = 0, 0.0
         if graph is not None:
-            self._holes = float((exact.rows.ids[: graph.rows] < 0).mean()) if graph.rows else 0.0
+            self._walked = int(np.count_nonzero(exact.rows.ids[: graph.rows] >= 0))
+            self._holes = 1 - self._walked / graph.rows if graph.rows else 0.0
             if graph.rows < len(exact.rows.ids):
                 self._tail = exact.part(graph.rows)
 
@@ -220,6 +228,11 @@ def open_graph(path: str | os.PathLike[str], dimension: int, *, view: bool = Tru
     if len(walker) != rows:
         raise GraphError(f"the graph {path} is damaged: build it again")
     return Graph(walker, rows, scale, mapped)
+
+
+def part_of(path: Path) -> Path:
+    """Return where a graph is written before it gets its name."""
+    return path.with_name(f"{path.name}.part")
 
 
 def is_sound(path: str | os.PathLike[str], dimension: int) -> bool:
@@ -298,13 +311,16 @@ def _quantised(vectors: NDArray[np.float32], scale: float) -> NDArray[np.int8]:
 
 
 def _save(graph: Graph, rows: int, path: Path) -> None:
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     try:
-        graph.walker.save(part)
-        size = part.stat().st_size
-        trailer = _TRAILER.pack(_MAGIC, _VERSION, graph.walker.ndim, rows, size, graph.scale)
+        try:
+            graph.walker.save(part)
+        except RuntimeError as error:  # of usearch's own, where it can't write
+            raise OSError(errno.EIO, str(error), str(part)) from error
         with part.open("r+b") as file:
-            file.seek(size)
+            _check_whole(file)
+            size = file.seek(0, os.SEEK_END)
+            trailer = _TRAILER.pack(_MAGIC, _VERSION, graph.walker.ndim, rows, size, graph.scale)
             file.write(trailer + _SUM.pack(0))
             file.flush()
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -316,6 +332,32 @@ def _save(graph: Graph, rows: int, path: Path) -> None:
     finally:
         part.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _check_whole(file: IO[bytes]) -> None:
+    """Raise OSError unless usearch has written all that it should: it doesn't see its last write fail.
+
+    Its file holds the matrix of codes behind its shape, 64 bytes, five numbers of the graph, each node's level, and the
+    nodes: key and level, then places for links, on the ground and on each level above.
+    """
+    rows, columns = struct.unpack("<II", _exactly(file, 8))
+    file.seek(rows * columns + 64, os.SEEK_CUR)
+    nodes, links, ground, *_ = struct.unpack("<5Q", _exactly(file, 40))
+    levels = np.frombuffer(_exactly(file, 2 * nodes), "<i2")
+    size = file.tell() + nodes * (10 + 4 + 4 * ground) + int(levels.sum(dtype=np.int64)) * (4 + 4 * links)
+    if os.fstat(file.fileno()).st_size != size:
+        raise _torn(file)
+
+
+def _exactly(file: IO[bytes], count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise _torn(file)
+    return data
+
+
+def _torn(file: IO[bytes]) -> OSError:
+    return OSError(errno.EIO, "the graph could not be written whole", file.name)
 
 
 def _sum(mapped: mmap.mmap) -> int:

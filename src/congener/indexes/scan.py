@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from congener.cores import cores, threads
 from congener.indexes.base import Neighbours, unit
 from congener.indexes.quantise import quantise, unpack
+from congener.indexes.score import Whole
 from congener.indexes.shortlist import Rows, Shortlist
 
 Hidden = NDArray[np.bool_] | None
@@ -26,7 +27,6 @@ _PART = 2**13  # rows that are worth a thread of their own: a millisecond's work
 _PRODUCT = 2**12, 2**10  # rows and queries of a matrix product: 16 MiB of scores
 _RANKED = 2**24  # scores of a ranking that are held at once: 64 MiB
 _ROUNDING = 2.0**-24  # of float32, relative to the number
-_NEAR = 32 * _ROUNDING  # scores closer than this, relative to the largest, are told apart one by one
 
 
 class Codes(NamedTuple):
@@ -139,37 +139,23 @@ def by_ranking(rows: Rows, hidden: Hidden, queries: NDArray[np.float32], k: int)
     """Search by sorting all scores, which is what a large k comes to."""
     live = np.arange(len(rows.ids)) if hidden is None else np.flatnonzero(~hidden)
     live = live[np.argsort(rows.ids[live], kind="stable")]
-    ordered = Rows(rows.ids[live], unit(rows.embeddings[live]))
+    asked = Whole.of(queries)
     scores = np.empty((len(queries), k), np.float32)
     ids = np.empty((len(queries), k), np.int64)
     step = max(1, _RANKED // len(live))
     for start in range(0, len(queries), step):
-        products = queries[start : start + step] @ ordered.embeddings.T
-        for query, row in enumerate(products, start):
-            scores[query], columns = _ranked(row, k, queries[query : query + 1], ordered)
-            ids[query] = ordered.ids[columns]
+        for query, row in enumerate(rows.all_scores(asked.take(slice(start, start + step)), live), start):
+            best = _ranked(row, k)
+            scores[query], ids[query] = row[best], rows.ids[live[best]]
     return Neighbours(scores, ids)
 
 
-def _ranked(
-    products: NDArray[np.float32], k: int, query: NDArray[np.float32], rows: Rows
-) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Return the k best scores of a query and their columns, equal ones by column.
-
-    A matrix product adds up in another order at its edges, so that equal rows may differ in the last digit. What
-    comes out that close together is scored again, each by itself.
-    """
-    near = np.float32(_NEAR) * np.abs(products).max()
-    bar = np.partition(products, len(products) - k)[len(products) - k] - near
-    columns = np.flatnonzero(products >= bar)
-    columns = columns[np.argsort(-products[columns], kind="stable")]
-    scores = products[columns]
-    close = scores[:-1] - scores[1:] <= near
-    tied = np.flatnonzero(np.append(close, False) | np.append(False, close))
-    again = rows.scores(query, np.zeros(len(tied), np.intp), columns[tied])
-    order = np.lexsort((columns[tied], -again))
-    scores[tied], columns[tied] = again[order], columns[tied[order]]
-    return scores[:k], columns[:k]
+def _ranked(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Return the positions of the k best scores (n,), best first, equal ones as they stand."""
+    bar = np.partition(scores, len(scores) - k)[len(scores) - k]
+    found = np.flatnonzero(scores >= bar)
+    best: NDArray[np.intp] = found[np.argsort(-scores[found], kind="stable")[:k]]
+    return best
 
 
 def _slack(queries: NDArray[np.float32], reach: float) -> NDArray[np.float32]:

@@ -1,17 +1,19 @@
 """From bounds of scores to the k best by score: what can't be among them is dropped unscored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from congener.cores import cores
-from congener.halves import widened
 from congener.indexes.base import Neighbours, Vectors
+from congener.indexes.score import Whole, crossed, paired
 
-_PAIRS = 2**10  # pairs that are in float32 at once: 1 MiB at 256 dimensions, beside their queries
+_NUMBERS = 2**18  # of rows, in float64 at once: 2 MiB, beside their queries
+_MULTIPLIED = 2**21  # of rows, in float64 at once where all are multiplied with all queries: 16 MiB
 _LEAST = np.finfo(np.float32).min  # no score is below, -inf is
 _CROWD = 2**20  # pairs that wait at most: beyond, their scores are computed
 
@@ -40,25 +42,29 @@ class Rows(NamedTuple):
     ids: NDArray[np.int64]
     embeddings: Vectors
 
-    def scores(self, queries: NDArray[np.float32], of: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the scores (m,) of pairs: the query of[i] and the row rows[i].
+    def scores(self, queries: Whole, of: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the scores (m,) of pairs: the query of[i] and the row rows[i]."""
 
-        The one place that computes a score that is returned. einsum, which adds up a pair's products in the same
-        order wherever it stands among others: the same pair has the same score in any search, and equal rows tie.
-        """
+        def part(here: slice) -> NDArray[np.float32]:
+            return paired(queries.take(of[here]), self._whole(rows[here]))
 
-        def part(start: int) -> NDArray[np.float32]:
-            here = slice(start, start + _PAIRS)
-            x = widened(self.embeddings.take(rows[here], axis=0))
-            lengths = np.sqrt(np.einsum("nd,nd->n", x, x))
-            scores: NDArray[np.float32] = np.einsum("nd,nd->n", x, queries[of[here]])
-            scores /= np.maximum(lengths, np.finfo(np.float32).tiny)
-            return scores
-
-        if len(rows) <= _PAIRS:
-            return part(0)
+        parts = list(self._parts(len(rows), _NUMBERS))
+        if len(parts) < 2:
+            return part(slice(None))
         with ThreadPoolExecutor(cores()) as pool:  # not `threads`: some who call this are in them
-            return np.concatenate(list(pool.map(part, range(0, len(rows), _PAIRS))))
+            return np.concatenate(list(pool.map(part, parts)))
+
+    def all_scores(self, queries: Whole, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the scores (q, m) of all queries with some rows, the same as `scores` gives."""
+        parts = self._parts(len(rows), _MULTIPLIED)
+        return np.concatenate([crossed(queries, self._whole(rows[here])) for here in parts], axis=1)
+
+    def _whole(self, rows: NDArray[np.intp]) -> Whole:
+        return Whole.of(self.embeddings.take(rows, axis=0))
+
+    def _parts(self, count: int, numbers: int) -> Iterator[slice]:
+        step = max(1, numbers // max(1, self.embeddings.shape[1]))
+        return (slice(start, start + step) for start in range(0, count, step))
 
 
 class Shortlist:
@@ -66,7 +72,7 @@ class Shortlist:
 
     def __init__(self, rows: Rows, queries: NDArray[np.float32], k: int) -> None:
         """queries: (q, d); k: from 1 to the number of rows that are there."""
-        self._rows, self._queries, self._k = rows, queries, k
+        self._rows, self._queries, self._k = rows, Whole.of(queries), k
         self._bars = np.full(len(queries), -np.inf, np.float32)  # what the k-th best score reaches at least
         self._kept: list[Bounds] = []
         self._new = 0
@@ -77,8 +83,8 @@ class Shortlist:
         They need no lock: where one thread overwrites what another has just raised, the bar is lower than it might
         be, and still holds.
         """
-        other = Shortlist(self._rows, self._queries, self._k)
-        other._bars = self._bars
+        other = copy(self)
+        other._kept = []
         return other
 
     def sift(self, upper: NDArray[np.float32], width: NDArray[np.float32], query: int, row: int) -> None:
@@ -97,7 +103,7 @@ class Shortlist:
         lower = found - np.broadcast_to(width, upper.shape)[queries, rows]
         self._kept.append(Bounds(queries + query, rows + row, lower, found))
         self._new += len(rows)
-        if self._new > 2 * self._k * len(self._queries):
+        if self._new > 2 * self._k * len(self._bars):
             self._prune()
 
     def neighbours(self, *others: "Shortlist") -> Neighbours:
@@ -105,7 +111,7 @@ class Shortlist:
         self._kept += [part for other in others for part in other._kept]
         self._prune()
         best = self._settled(self._kept[0])
-        shape = len(self._queries), self._k
+        shape = len(self._bars), self._k
         return Neighbours(best.lower.reshape(shape), self._rows.ids[best.rows].reshape(shape))
 
     def _prune(self) -> None:
@@ -129,7 +135,7 @@ class Shortlist:
 
     def _kth(self, pairs: Bounds) -> NDArray[np.float32]:
         """Return the k-th best lower bound (q,) of each query; -inf where there are fewer."""
-        bars = np.full(len(self._queries), -np.inf, np.float32)
+        bars = np.full(len(self._bars), -np.inf, np.float32)
         first = self._first(pairs.queries, pairs.lower)
         counts = np.bincount(pairs.queries[first], minlength=len(bars))
         full = counts == self._k
@@ -142,7 +148,7 @@ class Shortlist:
         """Return the positions of each query's k best pairs, by query, best first."""
         keys: list[NDArray[Any]] = [*ties, -scores, queries]
         order = np.lexsort(keys)
-        starts = np.searchsorted(queries[order], np.arange(len(self._queries)))
+        starts = np.searchsorted(queries[order], np.arange(len(self._bars)))
         ranks = np.arange(len(order)) - starts[queries[order]]
         first: NDArray[np.intp] = order[ranks < self._k]
         return first

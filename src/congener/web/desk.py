@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
-from congener.catalogue import CATALOGUE
+from congener.connection import CATALOGUE
 from congener.cores import cores
 from congener.errors import ChangedError, CongenerError, ImageError, UnknownImageError
 from congener.gallery import Gallery
@@ -46,7 +46,7 @@ class Desk:
         """gallery: what is asked; it isn't used itself, but opened anew. progress: of its indexing."""
         self.folder, self.limits = gallery.folder, limits
         self._store_folder, self._encoder = gallery.store_folder, gallery.encoder
-        self._progress = progress
+        self._moved, self._progress = gallery.moved, progress
         self._handles: LifoQueue[tuple[int, Gallery] | None] = LifoQueue()  # with the inode of what it opened
         for _ in range(cores()):
             self._handles.put(None)
@@ -66,7 +66,7 @@ class Desk:
 
     def open_gallery(self) -> Gallery:
         """Return a handle of the gallery, to be closed by whoever asked for it."""
-        return Gallery(self.folder, store=self._store_folder, encoder=self._encoder)
+        return Gallery(self.folder, store=self._store_folder, encoder=self._encoder, moved=self._moved)
 
     @contextmanager
     def _borrowed(self) -> Iterator[Gallery]:

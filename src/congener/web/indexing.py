@@ -65,7 +65,7 @@ class Indexing:
         while not self._ending.is_set():
             try:
                 with self._open() as gallery:
-                    report = gallery.update(build_index=False, progress=self._show)
+                    report = gallery.update(build_index=False, heads=False, progress=self._show)
             except GalleryBusyError as error:
                 self.progress = replace(self.progress, state="busy", message=str(error))
                 self._ending.wait(_AGAIN_SECONDS)
@@ -81,7 +81,8 @@ class Indexing:
             skipped = len(report.skipped)
             message = f"{skipped:,} of {report.found:,} files can't be read" if skipped else ""
             if report.missing:
-                message = f"{report.missing:,} images are gone from the folder; they stay until congener index --prune"
+                prune = gallery.command("index", "--prune")
+                message = f"{report.missing:,} images are gone from the folder; they stay until: {prune}"
             self.progress = Progress("idle", images=report.images, message=message)
             return
 
