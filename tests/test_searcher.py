@@ -7,6 +7,7 @@ from PIL import Image
 
 from congener import CongenerError, Gallery
 from congener.query import Prepared
+from congener.searcher import Searcher, search
 
 from .conftest import MeanColour, plain, write
 
@@ -175,6 +176,15 @@ def test_similarities_and_scores_are_the_same_whatever_k_and_labels(gallery: Gal
             some = gallery.search(plain((250, 60, 10)), k, labels=labels)
             assert some
             assert {hit.id: (hit.score, hit.similarity) for hit in some}.items() <= whole.items()
+
+
+def test_ten_hits_are_given_unless_another_number_is_asked_for(gallery: Gallery) -> None:
+    for results in (
+        gallery.search(plain("red")),
+        search([gallery], plain("red")),
+        Searcher([gallery]).search(plain("red")),
+    ):
+        assert len(results) == 10
 
 
 def test_an_unknown_id_is_said(gallery: Gallery) -> None:

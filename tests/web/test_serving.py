@@ -23,6 +23,7 @@ from PIL import Image
 from congener.cli import cli, serving
 from congener.errors import CongenerError
 from congener.gallery import Gallery
+from tests.test_faults import congener, rights
 from tests.web.conftest import get, paint, wait_until
 
 
@@ -241,6 +242,50 @@ def test_a_gallery_that_is_new_is_shown_at_once(tmp_path: Path) -> None:
         wire.close()
     assert not (folder / ".congener").exists()
     assert (tmp_path / "store").is_dir()
+
+
+@rights
+def test_a_folder_that_may_not_be_written_and_has_no_gallery_is_said_at_once(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "colours")
+    folder.chmod(0o500)
+    try:
+        code, printed, noted = congener("serve", folder, "--port", "0", within=60)
+    finally:
+        folder.chmod(0o700)
+
+    assert (code, printed) == (2, "")
+    assert noted.count("\n") == 1
+    assert str(folder) in noted
+    assert "--gallery PATH" in noted
+
+
+def test_a_folder_without_a_gallery_has_nothing_to_show_without_an_update(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "colours")
+    line = refused(folder, "--port", "0", "--no-update")
+
+    assert "not indexed yet" in line
+    assert f"congener index {folder}" in line
+    assert not (folder / ".congener").exists()
+
+
+@posix
+def test_below_a_path(folder: Path) -> None:
+    args = ("--port", "0", "--no-update", "--root-path", "/photos/", "--trust-proxy", "127.0.0.1,::1", "--token")
+    with serving_at(folder, *args, "my-own-token") as (_, said, port):
+        assert f"http://127.0.0.1:{port}/photos/login?token=my-own-token" in said
+        status, headers, _ = get(port, "/photos/login?token=my-own-token", **{"X-Forwarded-Proto": "https"})
+        assert (status, headers["location"]) == (303, "/photos/")
+        assert "Secure" in headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--root-path", "photos"), ("--trust-proxy", "localhost"), ("--trust-proxy", "1.2.3.4/x")]
+)
+def test_what_no_proxy_can_be_is_said(folder: Path, option: str, value: str) -> None:
+    line = refused(folder, "--port", "0", option, value)
+
+    assert option in line
+    assert value in line
 
 
 def test_a_port_in_use_is_said(folder: Path) -> None:

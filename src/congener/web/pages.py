@@ -43,7 +43,7 @@ def start(request: Request) -> Response:
     """Show the gallery: a `page` of all of it or of one `label`'s images; `find` narrows the list of labels."""
     asked = dict(_pairs(request))
     label, page, find = asked.get("label", ""), asked.get("page", "1"), asked.get("find", "")
-    if not (page.isascii() and page.isdigit() and 1 <= int(page[:10]) <= _LAST_PAGE):
+    if not (page.isascii() and page.isdigit() and len(page) <= 10 and 1 <= int(page) <= _LAST_PAGE):
         raise CongenerError(f"page takes a whole number from 1 on; not {page[:80]!r}")
     facts = _desk(request).facts()
     wall = _desk(request).wall(label or None, int(page))
