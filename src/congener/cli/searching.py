@@ -220,7 +220,7 @@ def _copy(results: "Results", folder: Path, force: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for hit in results:
-            copy(hit.file, folder / f"{hit.rank:02d}-{hit.file.name}", force=force)
+            copy(hit.file, folder / f"{hit.rank:02d}-{hit.file.name}", content=hit.content, force=force)
     except (OSError, ValueError) as error:
         raise CongenerError(f"can't copy to {folder}: {error}") from None
 
