@@ -202,8 +202,11 @@ def test_an_unknown_id_is_said(gallery: Gallery) -> None:
             gallery.search(999 if not ask else 1, **ask)  # type: ignore[arg-type]
 
 
-def test_what_another_handle_has_changed_is_seen(gallery: Gallery, encoder: MeanColour) -> None:
+def test_what_another_handle_has_changed_is_seen(
+    gallery: Gallery, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The index is kept from one search to the next, as long as nothing changes."""
+    monkeypatch.setattr("congener.fit.SMALL", 1)  # so that the code stays
     assert gallery.search(plain("white"), 1)[0].path != "white.png"
     write(gallery.folder / "white.png", "white")
     with Gallery(gallery.folder, store=gallery.store_folder, encoder=encoder) as other:

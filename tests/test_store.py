@@ -117,6 +117,18 @@ def test_features_are_synced_before_the_rows_that_point_to_them(folder: Path, mo
     assert order.index("features-1.f16") < order.index("COMMIT")
 
 
+def test_an_id_is_never_given_again(folder: Path) -> None:
+    """Somebody may still hold it, for the image that is gone."""
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    before = {row.id for row in store.rows()}
+    with store.transaction() as changes:
+        changes.delete([max(before)])
+    add(store, 3)
+    (new,) = {row.id for row in store.rows()} - before
+    assert new > max(before)
+
+
 def test_features_that_could_not_be_written_are_not_committed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store.create(folder, ENCODER)
     add(store, 1)
