@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import __version__
 
-DECODING = "1"
+DECODING = "2"
 """Of our own decoding; raise it when it reads what it didn't, so that files that couldn't be read are tried again."""
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from congener.tiles import tiles
 
-_BITS = (8, 10, 12, 14)
+_BITS = (8, 10, 11, 12, 13, 14)
 """That sensors give, and that files of 16 bits hold without saying so."""
 _LIKE_NEIGHBOURS = 0.25
 """Correlation of pixels beside each other from which on something is to be seen: noise has none."""
@@ -35,7 +35,7 @@ Box = tuple[int, int, int, int]
 class Scale:
     """How a grey picture's values become 8 bits.
 
-    Up to 16 bits: by what the file says, or else by the fewest bits, of 8, 10, 12, 14 and 16, that hold its largest
+    Up to 16 bits: by what the file says, or else by the fewest bits, of 8, 10 to 14 and 16, that hold its largest
     value. A picture of less than 16 is thereby made brighter by a factor of 64 at most (of 256 where its largest value
     is near that of 8 bits), and only if it shows something: noise in the dark stays there. Floats of 0 to 1 have that
     range, all others their own.
