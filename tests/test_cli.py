@@ -282,7 +282,8 @@ def test_demo_paints_indexes_searches_and_draws(tmp_path: Path, run: Run) -> Non
         ("info {empty}", "not indexed yet"),
         (
             "find {folder}",
-            "choose one of: adapt, backup, check, compare, demo, duplicates, evaluate, explain, forget, index, info, search, serve",
+            "choose one of: adapt, backup, check, compare, demo, duplicates, evaluate, explain, forget, index, info, "
+            "search, serve",
         ),
         ("index {folder} --jsn", "--json"),
         ("index", "FOLDER"),
