@@ -69,9 +69,14 @@ PARAMETERS = list(parameters())
 PLACES = [each for each in PARAMETERS if isinstance(each.parameter.type, click.Path)]
 
 
+def is_folder_or_output(parameter: click.Parameter) -> bool:
+    """Tell whether a command may write there; pictures to ask with are read only, and given as text."""
+    return isinstance(parameter.type, click.Path) and parameter.type.type is Path
+
+
 def words(asked: Asked, value: str, folder: Path) -> list[str]:
     """Return the command with this value, and with sound ones for all that it can't do without."""
-    if isinstance(asked.parameter.type, click.Path) and asked.command != "explain":  # nothing outside is touched
+    if is_folder_or_output(asked.parameter):  # nothing outside is touched
         value = value.replace("..", "x").lstrip("/") if value.strip("/") else value.replace("/", "x")
     before: list[str] = []
     given = isinstance(asked.parameter, click.Option)
@@ -184,6 +189,21 @@ def test_more_than_can_be_counted_may_not(run: Run, place: Path, command: str, k
     assert len(done.err) < 4000
 
 
+@pytest.mark.parametrize("year", [1600, 1960, 2300, 3000])
+def test_times_of_any_year_are_kept(run: Run, colours: Path, year: int) -> None:
+    """64 bits of nanoseconds hold 1677 to 2262; some file systems hold more, others put less in its place."""
+    for path in colours.rglob("*.png"):
+        os.utime(path, ns=(0, (year - 1970) * 31_556_952 * 10**9))
+    first, second = (run("index", colours, "--json").json for _ in range(2))
+    assert (first["indexed"], first["skipped"], second["unchanged"]) == (5, [], 5)
+    for words in (
+        ("search", colours / "warm/red.png", "--in", colours),
+        ("duplicates", colours),
+        ("check", colours, "--images"),
+    ):
+        assert (run(*words).code, run(*words).err) == (0, "")
+
+
 def test_without_a_command_the_help_is_shown(run: Run) -> None:
     bare, asked = run(), run("--help")
     assert (bare.code, bare.err, bare.out) == (0, "", asked.out)
@@ -196,24 +216,31 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
 
 
 STREAMS = {
-    "> /dev/full": (2, "can't write to standard output: No space left on device"),
-    "--json > /dev/full": (2, "can't write to standard output: No space left on device"),
-    ">&-": (2, "can't write to standard output: Bad file descriptor"),
-    "| true": (141, ""),
-    "| head -n 1 > /dev/null": ((0, 141), ""),
-    "2>&-": (0, ""),
-    "2> /dev/full": (0, ""),
-    "<&-": (0, ""),
-    "<&- >&- 2>&-": (2, ""),
+    "info {folder} > /dev/full": (2, "can't write to standard output: No space left on device"),
+    "info {folder} --json > /dev/full": (2, "can't write to standard output: No space left on device"),
+    "--help > /dev/full": (2, "can't read or write: No space left on device"),
+    "info {folder} >&-": (2, "can't write to standard output: Bad file descriptor"),
+    "info {folder} | true": (141, ""),
+    "check {folder} | true": (141, ""),
+    "search {folder}/red.png --label {long} --in {folder} 2>&1 | true": (2, ""),
+    "--version | true": (141, ""),
+    "--help | true": (141, ""),
+    "info {folder} | head -n 1 > /dev/null": ((0, 141), ""),
+    "info {folder} 2>&-": (0, ""),
+    "info {folder} 2> /dev/full": (0, ""),
+    "info nowhere 2>&-": (2, ""),
+    "info nowhere 2> /dev/full": (2, ""),
+    "info {folder} <&-": (0, ""),
+    "info {folder} <&- >&- 2>&-": (2, ""),
 }
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 @pytest.mark.parametrize(("streams", "expected"), STREAMS.items(), ids=STREAMS.keys())
 def test_streams_in_any_state(indexed: Path, streams: str, expected: tuple[Any, str]) -> None:
-    words = f"'{sys.executable}' -m congener info '{indexed}'"
+    words = f"'{sys.executable}' -m congener {streams.format(folder=indexed, long='x' * 9000)}"
     done = subprocess.run(
-        ["bash", "-c", f"{words} {streams}; exit ${{PIPESTATUS[0]}}"],
+        ["bash", "-c", f"{words}; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": ""},

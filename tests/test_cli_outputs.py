@@ -73,7 +73,7 @@ def test_an_answer_in_the_gallery_s_folder_is_not_found_there(run: Run, colours:
     }
     done = run("search", query, "--in", colours, "--paths")
     assert (done.err, len(done.lines)) == ("", 4)
-    assert "passed over 1 output of congener" in run("index", colours).err
+    assert "1 × output of congener search --sheet" in run("index", colours).out.decode()
     assert run("search", sheet, "--in", colours, "--paths").lines  # it may ask
 
 

@@ -121,7 +121,7 @@ def test_floats_whose_white_is_zero(order: Any) -> None:
 
 
 def test_floats_of_0_to_1_have_that_range() -> None:
-    for low, high in ((0.0, 1.0), (0.25, 0.5), (0.0, 0.1)):
+    for low, high in ((0.0, 1.0), (0.25, 0.5), (0.0, 0.1), (0.25, 1.0)):
         ramp = np.linspace(low, high, 256, dtype=np.float32)[None].repeat(4, axis=0)
         shown = np.asarray(open_image(tiff((ramp, {}))))[0, :, 0]
         assert (shown[0], shown[-1]) == (round(low * 255), round(high * 255))

@@ -17,12 +17,12 @@ from .drawn import turned as turned_png
 FORMATS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 100, "subsampling": 0}, "PNG": {}, "BMP": {}}
 
 
-def texture(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    noise = np.random.default_rng(seed).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+def texture(size: tuple[int, int], seed: int = 0, grid: tuple[int, int] = (13, 17)) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (*grid, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
 
 
-@pytest.mark.parametrize("size", [(659, 511), (383, 575)])
+@pytest.mark.parametrize("size", [(861, 641), (659, 511), (2081, 1401)])
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_shrunk_picture_is_not_stretched(format: str, size: tuple[int, int]) -> None:
     whole = texture(size)
@@ -30,20 +30,18 @@ def test_a_shrunk_picture_is_not_stretched(format: str, size: tuple[int, int]) -
     left, top, right, bottom = extent_of(small)
     assert (left, top) == (0, 0)
     assert right / bottom == pytest.approx(size[0] / size[1], rel=1e-6)
-    assert int(apart(fingerprint(small), fingerprint(whole))) <= 6
-    exact = np.asarray(Preprocessing(56, 64, "bicubic")(whole), np.float32)
-    seen = np.asarray(Preprocessing(56, 64, "bicubic")(small), np.float32)
-    assert np.abs(seen - exact).mean() < 1.2
+    cells = [fingerprint(picture)[-1024:].astype(int) for picture in (small, whole)]
+    assert np.abs(cells[0] - cells[1]).mean() < 1.6
+    exact, seen = (np.asarray(Preprocessing(56, 64, "bicubic")(picture), np.float32) for picture in (whole, small))
+    assert np.abs(seen - exact).mean() < 1
 
 
-def test_one_picture_in_several_formats_has_one_fingerprint() -> None:
-    bits = []
-    for seed in range(3):
-        whole = texture((659, 511), seed)
-        prints = [fingerprint(open_image(encoded(whole, format, **options), 64)) for format, options in FORMATS.items()]
-        assert int(apart(prints[1], prints[2])) == 0
-        bits.append(int(apart(prints[0], prints[1])))
-    assert max(bits) <= 4
+@pytest.mark.parametrize("size", [(861, 641), (659, 511), (2081, 1401)])
+def test_one_picture_in_several_formats_has_one_fingerprint(size: tuple[int, int]) -> None:
+    whole = texture(size, 1, (26, 34))
+    jpeg, *others = (fingerprint(open_image(encoded(whole, format, **FORMATS[format]), 64)) for format in FORMATS)
+    assert int(apart(others[0], others[1])) == 0
+    assert int(apart(jpeg, others[0])) <= 4
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6, 7])
@@ -85,9 +83,12 @@ def test_what_is_made_of_a_picture_covers_all_of_itself() -> None:
 
 
 def test_a_square_of_all_that_a_picture_covers_stays_within_it() -> None:
-    for width in range(100, 140):
-        small = with_extent(texture((width, 99)), turned((0.0, 0.0, width - 2 / 3, 99 - 1 / 3), (width, 99), 3))
-        assert Preprocessing(64, 64, "hamming")(small).size == (64, 64)
+    for width in range(3001, 3101):  # a third of these are more than themselves when they are multiplied and divided
+        covered = (0.0, 0.0, width / 24, 140.0)
+        for number in (1, 3):
+            small = Image.new("L", (-(-width // 24), 140))
+            with_extent(small, turned(covered, small.size, number))
+            assert Preprocessing(331, 331, "box")(small).size == (331, 331)
 
 
 def test_fitting_keeps_the_shape() -> None:

@@ -149,15 +149,21 @@ def prepare(scene: Scene, name: str) -> None:
     job.prepare(scene)
 
 
-@pytest.fixture
-def scene(shim: Path, fast_folder: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    place = fast_folder / request.node.name.translate(str.maketrans("[]", "--"))
+@pytest.fixture(scope="module")
+def runs(shim: Path, fast_folder: Path) -> Iterator[Runs]:
+    place = fast_folder / "failing"
     place.mkdir()
     runs = Runs(shim, place, PATH)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("congener.update.Workers", ReadHere)
-        yield Scene(place, runs)
+    yield runs
     runs.close()
+
+
+@pytest.fixture
+def scene(runs: Runs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr("congener.update.Workers", ReadHere)
+    place = runs.place / request.node.name.translate(str.maketrans("[]", "--"))
+    place.mkdir()
+    return Scene(place, runs)
 
 
 class Trials:
@@ -168,7 +174,7 @@ class Trials:
         prepare(scene, name)
         self.before = read_tree(scene.store) if scene.store.exists() else None
         self.kept = self._unchanged()
-        self.fresh = Fresh.of(scene.pictures, scene.place.with_name(f"{scene.place.name}-fresh"))
+        self.fresh = Fresh.of(scene.pictures, scene.runs.place.with_name(f"{scene.place.name}-fresh"))
         self.seen: set[bytes] = set()
         self.failed: dict[str, str] = {}
 
@@ -263,13 +269,13 @@ def try_out(scene: Scene, name: str, chosen: Callable[[Trials], Iterator[tuple[s
     print(f"{name}: {ended.total()} runs, {ended[0]} of them done, {len(trials.seen)} different states")  # noqa: T201
 
 
-def some(trials: Trials, count: int = 12) -> Iterator[tuple[str, int]]:
+def some(trials: Trials, count: int = 6) -> Iterator[tuple[str, int]]:
     """Yield so many, each of another call or file, in one of the ways."""
     rng = random.Random(1)
-    calls = {failure: trials.calls(failure) for failure in FAILURES}
+    once = trials.calls("EIO")
+    calls = dict.fromkeys(FAILURES, once) | {failure: trials.calls(failure) for failure in ("full", "short")}
     kinds = sorted({(failure, call) for failure, found in calls.items() for call in found})
-    rng.shuffle(kinds)
-    for failure, call in kinds[:count]:
+    for failure, call in rng.sample(kinds, count):
         yield failure, rng.choice([at for at, each in enumerate(calls[failure], 1) if each == call])
 
 

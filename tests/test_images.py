@@ -223,8 +223,9 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
-    with pytest.raises(ImageError, match=r"30000 × 30000 pixels: over the limit of 200 million"):
-        open_image(png_header(30000, 30000))
+    for look in (open_image, size_of):
+        with pytest.raises(ImageError, match=r"30000 × 30000 pixels: over the limit of 200 million"):
+            look(png_header(30000, 30000))
 
 
 def test_pillows_own_limit_stays_as_it_was() -> None:

@@ -112,6 +112,15 @@ def test_a_gallery_keeps_its_own_folder_and_its_label_tables(tmp_path: Path) -> 
             place(folder / "a.bmp", SHEET, force=force).check()
 
 
+def test_a_format_without_marks_is_refused_below_any_gallery(tmp_path: Path) -> None:
+    (tmp_path / "photos/sub").mkdir(parents=True)
+    Output(tmp_path / "photos/sub/a.bmp", SHEET).check()
+    (tmp_path / "photos/.congener").mkdir()
+    with pytest.raises(CongenerError, match=r"\.bmp holds no mark"):
+        Output(tmp_path / "photos/sub/a.bmp", SHEET).check()
+    Output(tmp_path / "photos/sub/a.png", SHEET).check()
+
+
 def test_a_format_without_marks_is_written_once(tmp_path: Path) -> None:
     place = tmp_path / "a.bmp"
     Output(place, SHEET).write_picture(plain("red"))

@@ -40,7 +40,7 @@ class Fault:
     def apply(self, tree: Path, *options: str) -> None:
         """Apply the patch to a tree; fail where that can't be."""
         environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(tree.parent)}
-        command = ["git", "apply", *options, self.path]
+        command = ["git", "apply", *options, str(self.path)]
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{self.path.name} no longer applies: move it with the code\n{done.stderr}"
 

@@ -84,7 +84,7 @@ def test_white_of_an_array_and_of_a_picture_is_seen() -> None:
 @pytest.mark.parametrize("ink", [0.0005, 0.01, 0.3])
 def test_a_little_ink_on_nothing_is_seen_best_on_white(ink: float) -> None:
     picture = Image.new("RGBA", (200, 200))
-    ImageDraw.Draw(picture).rectangle((10, 10, 10 + 199 * ink**0.5, 10 + 199 * ink**0.5), fill="black")
+    ImageDraw.Draw(picture).rectangle((10, 10, 10 + 199 * ink**0.5, 10 + 199 * ink**0.5), fill=(40, 40, 40))
     assert open_image(encoded(picture, "PNG")).getpixel((0, 0)) == WHITE
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import sqlite3
 import threading
@@ -114,6 +115,34 @@ def test_features_are_synced_before_the_rows_that_point_to_them(folder: Path, mo
     add(store, 1)
     assert "features-1.f16" in order
     assert order.index("features-1.f16") < order.index("COMMIT")
+
+
+def test_an_id_is_never_given_again(folder: Path) -> None:
+    """Somebody may still hold it, for the image that is gone."""
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    before = {row.id for row in store.rows()}
+    with store.transaction() as changes:
+        changes.delete([max(before)])
+    add(store, 3)
+    (new,) = {row.id for row in store.rows()} - before
+    assert new > max(before)
+
+
+def test_features_that_could_not_be_written_are_not_committed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(GalleryError, match="no room left"):
+            add(store, 2)
+    assert set(contents(store).values()) == {1}
+    add(store, 3)
+    assert set(contents(store).values()) == {1, 3}
 
 
 def test_the_torn_end_of_an_interrupted_run_is_passed_over(folder: Path) -> None:

@@ -378,9 +378,10 @@ def test_what_lies_in_a_folder_that_cannot_be_listed_stays(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    report = update_store(store, colours, encoder)
-    assert counts(report) == (0, 3, 0, 0, 1)
-    assert report.images == 5
+    for prune in (False, True):
+        report = update_store(store, colours, encoder, prune=prune)
+        assert counts(report) == (0, 3, 0, 0, 1)
+        assert report.images == 5
 
 
 def test_excluded_paths_are_dropped_and_stay_so(store: Store, colours: Path, encoder: MeanColour) -> None:

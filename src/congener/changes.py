@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener.disk import DTYPE, damaged, is_there, sync, sync_folder
-from congener.owned import in_the_way, is_file
+from congener.owned import in_the_way, is_file, is_free
 from congener.schema import COLUMNS, UNREAD_COLUMNS, Row, Unread, image_sum, unread_sum
 
 
@@ -51,7 +51,7 @@ class Changes:
         present = 0 if is_new else self._matrix.stat().st_size // row_bytes
         if present < (needed := self._counted_on()):  # what follows would stand where others are looked for
             raise damaged(self._matrix.parent, f"{self._matrix.name} holds {present} rows of {needed}")
-        if os.path.lexists(self._matrix) and not is_file(self._matrix):  # a link leads elsewhere
+        if not is_free(self._matrix) and not is_file(self._matrix):  # a link leads elsewhere
             raise in_the_way(self._matrix)
         file = self._matrix.open("ab")
         if is_new:

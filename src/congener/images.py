@@ -118,8 +118,11 @@ def _opened(source: str | os.PathLike[str] | bytes | IO[bytes]) -> AbstractConte
 
 
 def _size_once(file: IO[bytes]) -> tuple[int, int]:
-    with OWN_RULES, _open(Metered(file)) as image:
+    metered = Metered(file)
+    with OWN_RULES, _open(metered) as image:
         width, height = stored_size(image)
+        check_size(width, height, image.format)
+        metered.begin_pixels()  # a PNG's orientation may lie behind them
         by_a_quarter = 5 <= _orientation(image) <= 8
         return (height, width) if by_a_quarter else (width, height)
 
@@ -228,12 +231,24 @@ def _decode_once(file: IO[bytes], target: int | None, judge: Judge | None) -> Im
             frame = _all_bits(frame, file) if deep else frame
             if orientation != stored != 1:  # it was turned already when it was loaded
                 frame, orientation = _turn(frame, _INVERSE.get(stored, stored)), stored
-            factor = max(1, min(frame.size) // (2 * target)) if target else 1
             width, height = drafted[1][2:] if drafted else frame.size
+            factor = _factor(min(width, height), 2 * target, drafted is not None) if target else 1
             picture = with_extent(to_rgb(frame, factor, tags), (0, 0, width / factor, height / factor))
             return _turn(picture, orientation)
 
         return choose(image, finish)
+
+
+def _factor(side: float, least: int, drafted: bool) -> int:
+    """Return by how much a picture is shrunk, of whose short side so many pixels are kept.
+
+    By the scales of JPEG's decoder, for the same in each format. drafted: it was decoded at one of them.
+    """
+    most = max(1, int(side // least))
+    return most if drafted else next(scale * (most // scale if scale == 8 else 1) for scale in _SCALES if scale <= most)
+
+
+_SCALES = (8, 4, 2, 1)
 
 
 def _has_deep_colours(image: Image.Image) -> bool:

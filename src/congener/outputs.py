@@ -76,8 +76,9 @@ class Output:
         self.check_what_is_there()
 
     def _check_format(self) -> None:
-        folder = within(self.place, self._folders)
-        if not options(_format_of(self.place), self.mark) and folder:
+        if options(_format_of(self.place), self.mark):
+            return
+        if folder := within(self.place, self._folders) or _gallery_above(self.place):
             raise ValueError(
                 f"{self.place.suffix} holds no mark by which {folder} would know it as an output; "
                 "try .png, .jpg or .webp, or another folder"
@@ -168,6 +169,12 @@ def within(place: Path, folders: Iterable[Path], *, linked: bool = False) -> Pat
             if found := known.get(_identity(above)):
                 return found
     return None
+
+
+def _gallery_above(place: Path) -> Path | None:
+    """Return the folder that a place is in or below, if a gallery is kept there; else None."""
+    above = Path(os.path.realpath(place)).parents
+    return next((folder for folder in above if (folder / ".congener").is_dir()), None)
 
 
 def _linked_folders(folder: Path) -> Iterator[str]:

@@ -4,7 +4,6 @@ A gallery may be kept among other things, and whatever their names are, they are
 with exactly the names that are written here, which its catalogue has noted before it wrote them.
 """
 
-import os
 import sqlite3
 import stat
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,8 @@ NEW = f"{CATALOGUE}.new"
 FIRST = frozenset({LOCK, f"{LOCK}-journal", *(NEW + end for end in ("", "-journal", "-wal", "-shm"))})
 """What the making of a gallery may leave when it is interrupted."""
 
-PAGE = frozenset("web.sqlite" + end for end in ("", "-journal", "-wal", "-shm"))
+_PAGE = "web.sqlite"
+PAGE = frozenset(_PAGE + end for end in ("", "-journal", "-wal", "-shm"))
 """What the page keeps."""
 
 _MAGIC = b"SQLite format 3\0"
@@ -36,8 +36,18 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def holds_other_tables(path: Path) -> bool:
+def is_free(path: Path) -> bool:
+    """Tell whether nothing has a name. Raises OSError where that can't be told."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return False
+
+
+def holds_other_tables(folder: Path) -> bool:
     """Tell whether a file of the page's name is something else than what the page keeps."""
+    path = folder / _PAGE
     if not is_file(path):
         return False
     try:
@@ -80,7 +90,7 @@ def others_in(folder: Path) -> list[str]:
 
 def _is_first(path: Path) -> bool:
     """Tell whether it may be what the making of a gallery leaves, or what another process makes and removes."""
-    return path.name in FIRST | PAGE and (is_file(path) or not os.path.lexists(path))
+    return path.name in FIRST | PAGE and (is_file(path) or is_free(path))
 
 
 class Owned:
@@ -102,7 +112,7 @@ class Owned:
         names, known = set(names), self.names()
         for name in names:
             path = self._folder / name
-            if os.path.lexists(path) and not (name in known and is_file(path)):
+            if not is_free(path) and not (name in known and is_file(path)):
                 raise in_the_way(path)
         self.note(names - known)
 
@@ -116,7 +126,7 @@ class Owned:
     def are_free(self, names: Iterable[str]) -> bool:
         """Tell whether nothing lies under these names that isn't ours."""
         known = self.names()
-        return all(name in known or not os.path.lexists(self._folder / name) for name in names)
+        return all(name in known or is_free(self._folder / name) for name in names)
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete those of these files that are ours, and forget all."""

@@ -32,12 +32,13 @@ class Preprocessing:
     def __call__(self, image: Image.Image) -> Image.Image:
         """image: RGB, any size. Returns an RGB picture, side × side."""
         left, top, right, bottom = extent_of(image)
-        side = min(right - left, bottom - top) * self.input_side / self.resized_side
+        whole = min(right - left, bottom - top)
+        side = min(whole * self.input_side / self.resized_side, whole)  # which rounding might exceed
         left, top = left + (right - left - side) / 2, top + (bottom - top - side) / 2
         return image.resize(
             (self.input_side, self.input_side),
             Image.Resampling[self.rule.upper()],
-            box=(left, top, min(left + side, image.width), min(top + side, image.height)),  # but for rounding
+            box=(left, top, left + side, top + side),
             reducing_gap=3.0,
         )
 

@@ -161,6 +161,7 @@ class Searcher:
         # what was learned from one gallery's labels says nothing of another's
         lens = lead.lens(adapted if len(self._galleries) == 1 else False)
         scope = self._scope(lens, index, recall)
+        k = min(k, max(len(scope), 1))
         wanted = as_list(query)
 
         def embed(query: Query, box: Box | None = None) -> Array:
@@ -174,7 +175,7 @@ class Searcher:
         embedding = combine(np.concatenate(asked), np.concatenate(unwanted))
         hidden = [] if include_self else self._members([*wanted, *unlike])
         space = scope.space(np.array(hidden, np.int64), self._labelled(labels) if labels else None)
-        answer = space.search(embedding, min(max(k, depth(rerank)), len(scope)))
+        answer = space.search(embedding, max(k, depth(rerank)))
         _, answer = reranker(embedding, answer, space)
         ids = answer.ids[0]
         similarities = lens.similarity(scope.scores(embedding, ids))

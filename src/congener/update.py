@@ -379,7 +379,7 @@ class _Update:
         self.commit()
         unlisted = tuple(f"{image.path}/" for image in self._found if image.problem)
         left_out = {path for path in self._gone if excluded(path)}
-        missing = {path for path in self._gone.keys() - left_out if prune or not path.startswith(unlisted)}
+        missing = {path for path in self._gone.keys() - left_out if not path.startswith(unlisted)}
         if len(missing) > (self._before - len(left_out)) / 2 and not prune:
             self._missing = len(missing)
             missing = set()

@@ -61,6 +61,7 @@ class Runs:
 
     def __init__(self, library: Path, place: Path, path: str) -> None:
         """library: what was made of record.c; place: the folder in which calls may fail; path: of the tests."""
+        self.place = place
         self._log = place.with_name(f"{place.name}.log")
         environment = {"LD_PRELOAD": str(library), "RECORD_FOLDER": str(place), "RECORD_LOG": str(self._log)}
         pipe = subprocess.PIPE

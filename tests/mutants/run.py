@@ -1,6 +1,6 @@
 """Change one thing at a time in a copy of the tree, and see whether a test that covers it fails.
 
-    python -m tests.mutants.run [--count 100] [--seed 13] [--skip 0] [--part indexes --part codes] [--minutes 120]
+    python -m tests.mutants.run [--count 100] [--seed 13] [--skip 0] [--part exact --part codes] [--minutes 120]
 
 Needs cosmic-ray: pip install -c constraints.txt cosmic-ray. A mutant is killed by a test that fails or that runs three
 times as long as it should. tests/mutants/SURVIVORS.md says of those that lived why they are harmless.

@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from typing import Any
 
 import click
 
@@ -30,6 +31,14 @@ class _Commands(click.Group):
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise CongenerError(unknown_name("command", args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **how: Any) -> click.Context:
+        with streams.watched():
+            return super().make_context(*args, **how)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with streams.watched():
+            return super().invoke(ctx)
 
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,7 +76,7 @@ def main() -> None:
     try:
         code = _run()
         streams.flush()
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except streams.ReaderGoneError:
         code = streams.READER_GONE
     except (click.Abort, KeyboardInterrupt):
         note("interrupted; what was done is kept, run it again to go on")

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from congener.errors import CongenerError
 
@@ -30,20 +31,33 @@ def prepare() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def flush() -> None:
-    """Write out what was printed. Raises BrokenPipeError where the reader has gone, CongenerError for other reasons."""
+class ReaderGoneError(Exception):
+    """Whoever reads the output has seen enough. Not an OSError: of such click makes an exit code of its own."""
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Raise ReaderGoneError where the reader of a pipe has gone."""
     try:
-        sys.stdout.flush()
+        yield
     except BrokenPipeError:
-        raise
+        raise ReaderGoneError from None
+
+
+def flush() -> None:
+    """Write out what was printed. Raises ReaderGoneError where the reader has gone, CongenerError for other reasons."""
+    try:
+        with watched():
+            sys.stdout.flush()
     except OSError as error:
         raise CongenerError(f"can't write to standard output: {error.strerror}") from None
 
 
 def end() -> None:
     """Write out what was printed, and drop what can't be: else Python would try once more at its end, and complain."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
