@@ -514,7 +514,7 @@ def samples(full: bool = False) -> Iterator[Sample]:
 
 
 def specials(folder: Path) -> dict[str, str]:
-    """Make entries that are no files in a folder; return what the reason of each must say."""
+    """Make entries that are no files in a folder; return what the reason of each must say, of a folder nothing."""
     os.mkfifo(folder / "pipe.jpg")
     (folder / "folder.jpg").mkdir()
     for name, target in {
@@ -535,7 +535,6 @@ def specials(folder: Path) -> dict[str, str]:
             os.chdir(place)
     return {
         "pipe.jpg": "pipe",
-        "folder.jpg": "folder",
         "loop.jpg": "loop",
         "nowhere.png": "broken link",
         "zero.jpg": "device",

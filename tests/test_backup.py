@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from congener import Gallery
@@ -21,7 +22,7 @@ from congener.backup import back_up
 from congener.check import check
 from congener.errors import DamagedGalleryError, GalleryBusyError, GalleryError
 from congener.removal import holdings, remove_gallery
-from congener.store import Store
+from congener.store import Row, Store
 
 from .conftest import MeanColour, write
 from .faults.workload import APPROXIMATE
@@ -137,6 +138,21 @@ def test_files_that_a_writer_has_swept_meanwhile_begin_it_anew(
     monkeypatch.setattr(backup_module, "_copy_file", beside)
     assert back_up(store, tmp_path / "backup").images == 5
     assert answer(colours, tmp_path / "backup") == answer(colours, store)
+
+
+def test_catalogue_and_files_are_of_one_state(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = Store.sizes
+
+    def beside(self: Store) -> dict[str, int]:
+        monkeypatch.undo()
+        before = sizes(self)
+        with closing(Store.open(store)) as other, other.writing(), other.transaction() as changes:
+            slot, checksum = changes.append(np.ones(3, np.float16))
+            changes.put(Row(0, "white.png", 1, 1, b"w" * 32, slot, checksum))
+        return before
+
+    monkeypatch.setattr(Store, "sizes", beside)
+    assert back_up(store, tmp_path / "backup").images == 5
 
 
 def test_backups_taken_while_it_is_written_are_sound(

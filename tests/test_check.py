@@ -529,6 +529,22 @@ def test_a_gallery_of_an_older_format_is_brought_to_this_one(older: Path) -> Non
     assert (after.images, after.features, after.embeddings["blend"], after.pictures) == (11, 10, 10, 11)
 
 
+@pytest.mark.parametrize("older", [3], indirect=True)
+def test_what_is_damaged_before_a_migration_is_known_to_be_afterwards(older: Path) -> None:
+    with closing(sqlite3.connect(older / ".congener/catalogue.sqlite", isolation_level=None)) as db:
+        db.execute("UPDATE images SET path = ? WHERE path = ?", (b"green.pnG", b"green.png"))
+        db.execute("UPDATE meta SET value = '[]' WHERE key = 'exclude'")
+    assert found(checked(older / ".congener")) == ["fact", "image"]
+
+
+@pytest.mark.parametrize("older", [3], indirect=True)
+def test_a_migrated_gallery_knows_its_own_files(older: Path) -> None:
+    place = older / ".congener"
+    with closing(Store.open(place)) as store:
+        names = {name for (name,) in store.connection.execute("SELECT name FROM files")}
+        assert names == {path.name for path in place.iterdir() if path.suffix in {".f16", ".i8", ".crc"}}
+
+
 def test_a_migrated_gallery_is_as_a_new_one(older: Path, encoder: MeanColour, tmp_path: Path) -> None:
     with closing(Store.open(older / ".congener")) as store, store.transaction() as changes:
         row = next(store.rows())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from congener.cli import main
+from congener.cli import cli, main
 from congener.store import Store
 
 from .conftest import write
@@ -53,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
 
 INDEX_KEYS = {
-    *("found", "indexed", "unchanged", "renamed", "removed", "skipped"),
+    *("found", "indexed", "unchanged", "renamed", "removed", "skipped", "label_table"),
     *("images", "missing", "passed_over", "unread", "misnamed", "seconds", "images_per_second", "encoder"),
 }
 HIT_KEYS = {"rank", "score", "similarity", "id", "path", "label", "label_name"}
@@ -280,10 +280,7 @@ def test_demo_paints_indexes_searches_and_draws(tmp_path: Path, run: Run) -> Non
         ("index {none}", "no such folder"),
         ("index {folder} --encoder resnet", "choose one of: lite0"),
         ("info {empty}", "not indexed yet"),
-        (
-            "find {folder}",
-            "choose one of: adapt, check, compare, demo, duplicates, evaluate, explain, index, info, search, serve",
-        ),
+        ("find {folder}", f"choose one of: {', '.join(sorted(cli.commands))}"),
         ("index {folder} --jsn", "--json"),
         ("index", "FOLDER"),
     ],

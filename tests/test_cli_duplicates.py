@@ -46,7 +46,7 @@ def test_groups_for_people(run: Run, twice: Path) -> None:
 def test_groups_as_json(run: Run, twice: Path) -> None:
     found = run("duplicates", twice, "--threshold", 12, "--json").json
     assert found.keys() == {
-        *("images", "distinct", "copies", "near", "bytes", "threshold", "groups", "skipped", "seconds"),
+        *("images", "distinct", "copies", "near", "bytes", "threshold", "groups", "skipped", "seconds", "label_table"),
     }
     assert (found["images"], found["copies"], found["near"], found["threshold"]) == (7, 1, 1, 12)
     assert [group["kind"] for group in found["groups"]] == ["copies", "near"]

@@ -331,11 +331,11 @@ def test_positions_sum_to_the_pooled_feature_at_unit_length() -> None:
 
 
 def test_of_a_mean_each_position_bears_an_equal_share() -> None:
-    maps, mean = noise(2, 3, 2, 2), np.array([0.1, 0.2, -0.3], np.float32)
+    maps, mean = noise(2, 3, 2, 5), np.array([0.1, 0.2, -0.3], np.float32)
     parts = codes.positions(maps, mean)
     centred = codes.unit(codes.pooled(maps.mean(axis=(2, 3))) - mean)
     assert parts.sum(axis=(1, 2)) == pytest.approx(centred, abs=1e-6)
-    bare = codes.positions(maps) - mean / 4
+    bare = codes.positions(maps) - mean / 10
     assert codes.unit(parts) == pytest.approx(codes.unit(bare), abs=1e-5)
 
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,9 @@ def test_the_folder_that_is_asked_for_is_never_passed_over(tmp_path: Path) -> No
 
 def test_each_default_says_why() -> None:
     assert all(DEFAULT_EXCLUDE.values())
+
+
+def test_the_table_in_the_docs_is_the_one_that_holds() -> None:
+    text = (Path(__file__).parents[1] / "docs/files.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", text.split("## What is passed over")[1], re.MULTILINE)
+    assert dict(rows) == DEFAULT_EXCLUDE

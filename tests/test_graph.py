@@ -54,7 +54,8 @@ def graphs(gallery: Gallery) -> list[Path]:
 def test_it_is_exact_unless_it_is_chosen_or_large(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery.update()
     assert isinstance(index_of(gallery), ExactIndex)
-    assert gallery.info().index["name"] == "exact"
+    facts = gallery.info().index
+    assert (facts["name"], facts["rows"], facts["recall"]) == ("exact", 0, 1)
     monkeypatch.setattr(graph, "EXACT_UP_TO", 500)
     gallery.update(build_index=False)
     assert isinstance(index_of(gallery), ExactIndex)  # none is there yet
@@ -144,3 +145,14 @@ def test_wrong_choices_are_told(gallery: Gallery, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(graph, "find_spec", lambda name: None)
     with pytest.raises(GalleryError, match=r"pip install 'congener\[fast\]'"):
         gallery.update(index="approximate")
+
+
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_what_is_known_of_another_graph_is_not_believed(gallery: Gallery, name: str) -> None:
+    gallery.update(index="approximate")
+    store = gallery._open_store()
+    with store.writing():
+        store.set("graph", store.get("graph") | {"file": name})
+    assert gallery.info().index["name"] == "exact"
+    gallery.update()
+    assert gallery.info().index["name"] == "approximate"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageStat
 from PIL.PngImagePlugin import PngInfo
@@ -27,6 +28,8 @@ from congener.images import (
 from congener.rgb import to_rgb
 
 from .conftest import plain
+from .drawn import apart, colour, encoded, scene, turned
+from .tiffs import DEFLATE, PACKBITS, RAW, tiff
 
 FORMATS = {
     "JPEG": ".jpg",
@@ -37,24 +40,6 @@ FORMATS = {
     "TIFF": ".tif",
     "AVIF": ".avif",
 }
-
-
-def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
-    file = BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
-def colour(image: Image.Image) -> tuple[int, ...]:
-    """Return the mean colour, rounded."""
-    return tuple(round(value) for value in ImageStat.Stat(image).mean)
-
-
-def scene(size: tuple[int, int] = (300, 200)) -> Image.Image:
-    """Return a picture whose four corners differ."""
-    y, x = np.mgrid[0 : size[1], 0 : size[0]]
-    channels = [255 * x / size[0], 255 * y / size[1], 255 * (x + y < sum(size) / 3)]
-    return Image.fromarray(np.uint8(np.stack(channels, axis=-1)))
 
 
 # the walk
@@ -238,8 +223,9 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
-    with pytest.raises(ImageError, match=r"30000 × 30000 pixels: over the limit of 200 million"):
-        open_image(png_header(30000, 30000))
+    for look in (open_image, size_of):
+        with pytest.raises(ImageError, match=r"30000 × 30000 pixels: over the limit of 200 million"):
+            look(png_header(30000, 30000))
 
 
 def test_pillows_own_limit_stays_as_it_was() -> None:
@@ -361,7 +347,8 @@ def test_a_png_with_huge_metadata_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     info.add_text("notes", "x" * 3_000_000, zip=True)
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert open_image(encoded(plain("red", (40, 20)), "PNG", pnginfo=info, exif=exif)).size == (20, 40)
+    picture = encoded(plain("red", (40, 20)), "PNG", pnginfo=info, exif=exif)
+    assert open_image(picture).size == size_of(picture) == (20, 40)
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16", "I", "F"])
@@ -442,3 +429,100 @@ def test_a_fault_of_the_disk_is_not_called_damage() -> None:
 
     with pytest.raises(ImageError, match="can't be read: Input/output error"):
         open_image(Failing())
+
+
+# what a TIFF says of its turn
+
+
+ORIENTATION = 274
+STRIPED: dict[str, dict[str, Any]] = {
+    "raw": {},
+    "raw strips": {"rows": 16},
+    "raw tiles": {"tile": (64, 32)},
+    "raw planes": {"planar": True, "rows": 16},
+    "deflate": {"compression": DEFLATE, "rows": 16},
+    "deflate tiles": {"compression": DEFLATE, "tile": (64, 32)},
+    "deflate planes": {"compression": DEFLATE, "planar": True},
+    "packbits": {"compression": PACKBITS, "rows": 16},
+}
+COMPRESSIONS = ["tiff_lzw", "jpeg", "group3", "group4", "lzma"]
+if int(PIL.__version__.split(".")[0]) >= 12:  # to try damages the memory of earlier ones
+    COMPRESSIONS.append("zstd")
+
+
+def assert_turned_like_a_png(picture: bytes, stored: Image.Image, orientation: int) -> None:
+    png = turned(stored, orientation)
+    assert size_of(picture) == size_of(png)
+    for target in (None, 25):  # of odd sides, so that shrinking leaves a rest on the right side
+        assert apart(open_image(picture, target), open_image(png, target)) == 0
+
+
+@pytest.mark.parametrize("layout", STRIPED)
+def test_a_tiff_is_turned_as_it_says_however_it_is_laid_out(layout: str) -> None:
+    stored = scene((203, 151))
+    for orientation in range(1, 9):
+        tags = {ORIENTATION: (3, [orientation])}
+        picture = tiff((np.asarray(stored), {**STRIPED[layout], "tags": tags}))
+        assert_turned_like_a_png(picture, stored, orientation)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_tiff_is_turned_as_it_says_in_every_compression(compression: str) -> None:
+    scan = scene((203, 151)).convert("1" if compression.startswith("group") else "RGB")
+    stored = open_image(encoded(scan, "TIFF", compression=compression))
+    for orientation in range(1, 9):
+        picture = encoded(scan, "TIFF", compression=compression, tiffinfo={ORIENTATION: orientation})
+        assert_turned_like_a_png(picture, stored, orientation)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint16, np.float32])
+def test_a_tiff_of_other_depths_is_turned_as_it_says(dtype: type) -> None:
+    grey = np.asarray(scene((203, 151)).convert("L"))
+    pixels = (
+        grey > 90 if dtype is bool else (grey.astype(dtype) * (257 if dtype is np.uint16 else 1 / 255)).astype(dtype)
+    )
+    stored = open_image(tiff((pixels, {})))
+    for compression in (RAW, DEFLATE):
+        for orientation in (3, 6, 7):
+            options = {"compression": compression, "tags": {ORIENTATION: (3, [orientation])}}
+            assert_turned_like_a_png(tiff((pixels, options)), stored, orientation)
+
+
+def test_a_turned_tiff_of_a_file_is_read_as_one_of_bytes(tmp_path: Path) -> None:
+    for compression in ("raw", "tiff_lzw"):
+        picture = encoded(scene(), "TIFF", compression=compression, tiffinfo={ORIENTATION: 5})
+        (tmp_path / "a.tif").write_bytes(picture)
+        assert size_of(tmp_path / "a.tif") == (200, 300)
+        assert apart(open_image(tmp_path / "a.tif"), open_image(turned(scene(), 5))) == 0
+
+
+@pytest.mark.parametrize("orientation", [1, 5, 6, 7, 8])
+@pytest.mark.parametrize("layout", STRIPED)
+def test_a_turned_tiff_that_lacks_a_strip_is_refused(layout: str, orientation: int) -> None:
+    if not {"rows", "tile", "planar"} & set(STRIPED[layout]):
+        return  # its only strip
+    for size in ((160, 120), (120, 160)):
+        options = {**STRIPED[layout], "lost": 1, "tags": {ORIENTATION: (3, [orientation])}}
+        with pytest.raises(ImageError, match=rf"holds \d+ of its {size[1]} rows"):
+            open_image(tiff((np.asarray(scene(size)), options)))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_picture_as_shown(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = encoded(scene((48, 32)), format, exif=exif)
+    assert size_of(picture) == open_image(picture).size == ((32, 48) if orientation >= 5 else (48, 32))
+
+
+def test_pillows_rules_are_ours_until_the_last_of_several_threads_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12345)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    rules = limits.OwnRules()
+    rules.__enter__()  # one thread
+    rules.__enter__()  # another
+    rules.__exit__()  # the first is done
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (None, False)
+    rules.__exit__()
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (12345, True)

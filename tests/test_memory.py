@@ -1,5 +1,6 @@
 """What can't be read is remembered, and tried again only when it or the decoders change."""
 
+import importlib.util
 import os
 import shlex
 import sqlite3
@@ -9,10 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import PIL
 import pytest
 
 from congener import Gallery, update
 from congener.check import check
+from congener.decoders import DECODING, _version, decoders
 from congener.encoders import Encoder
 from congener.errors import command, quoted
 from congener.files import FoundImage
@@ -249,3 +252,34 @@ def test_a_path_is_no_option_and_odd_bytes_stay() -> None:
     assert command("index", "--prune") == "congener index --prune"
     odd = os.fsdecode(b"a\xff'b")
     assert quoted(odd) == "$'a\\xff\\'b'"
+
+
+def test_decoders_are_told_by_their_versions() -> None:
+    assert decoders()["pillow"] == PIL.__version__
+    assert decoders()["congener"] == DECODING
+    installed = importlib.util.find_spec("pi_heif") is not None
+    assert bool(decoders()["pi-heif"]) == installed
+    assert _version("no_such_package") == ""
+    assert _version("PIL") == "unknown"  # its package is called otherwise
+
+
+@pytest.mark.parametrize("table", ["unread", "files"])
+@pytest.mark.parametrize("at", [0, 3, 4, 8])
+def test_lists_whose_pages_are_damaged_are_made_anew(
+    store: Store, folder: Path, encoder: MeanColour, table: str, at: int
+) -> None:
+    update_store(store, folder, encoder)
+    place = store.folder
+    store.close()
+    catalogue = place / "catalogue.sqlite"
+    with closing(sqlite3.connect(catalogue)) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    pages = bytearray(catalogue.read_bytes())
+    pages[(root - 1) * size + at] ^= 0xFF
+    catalogue.write_bytes(pages)
+    found = check(place, encoder=encoder)
+    assert not found.sound
+    assert check(place, encoder=encoder, repair=True).sound
+    after = check(place, encoder=encoder)
+    assert (after.findings, after.images) == ((), 5)

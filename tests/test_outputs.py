@@ -1,3 +1,4 @@
+import hashlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +8,7 @@ from typing import IO
 import pytest
 from PIL import Image
 
-from congener.errors import CongenerError
+from congener.errors import ChangedError, CongenerError
 from congener.marks import HEAT, REPORT, SHEET, generator, mark_of
 from congener.outputs import Output, copy, made_by, within
 
@@ -111,6 +112,15 @@ def test_a_gallery_keeps_its_own_folder_and_its_label_tables(tmp_path: Path) -> 
             place(folder / "a.bmp", SHEET, force=force).check()
 
 
+def test_a_format_without_marks_is_refused_below_any_gallery(tmp_path: Path) -> None:
+    (tmp_path / "photos/sub").mkdir(parents=True)
+    Output(tmp_path / "photos/sub/a.bmp", SHEET).check()
+    (tmp_path / "photos/.congener").mkdir()
+    with pytest.raises(CongenerError, match=r"\.bmp holds no mark"):
+        Output(tmp_path / "photos/sub/a.bmp", SHEET).check()
+    Output(tmp_path / "photos/sub/a.png", SHEET).check()
+
+
 def test_a_format_without_marks_is_written_once(tmp_path: Path) -> None:
     place = tmp_path / "a.bmp"
     Output(place, SHEET).write_picture(plain("red"))
@@ -173,6 +183,24 @@ def test_a_copy_goes_over_nothing_else_and_through_no_link(tmp_path: Path) -> No
     assert place.read_text() == "mine"
     copy(source, place, force=True)
     assert place.read_bytes() == source.read_bytes()
+
+
+def test_a_copy_is_of_what_was_indexed_or_is_none(tmp_path: Path) -> None:
+    source, place = write(tmp_path / "red.png", "red"), tmp_path / "copy.png"
+    content = hashlib.sha256(source.read_bytes()).digest()
+    copy(source, place, content=content)
+    copy(source, place, content=content)
+    before = place.read_bytes()
+    write(source, "lime")
+    for other in (place, tmp_path / "new.png"):
+        with pytest.raises(ChangedError, match=r"red\.png: changed since it was indexed"):
+            copy(source, other, content=content, force=True)
+    write(place, "lime")
+    with pytest.raises(ChangedError):
+        copy(source, place, content=content)
+    write(place, "red")
+    assert place.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"red.png", "copy.png"}
 
 
 def test_a_place_is_within_a_folder_by_whatever_name(tmp_path: Path) -> None:

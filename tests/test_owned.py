@@ -190,6 +190,9 @@ def test_a_prepared_catalogue_deletes_nothing_else_though_its_checksums_are_righ
     with Gallery(colours, store=place, encoder=encoder) as gallery:
         gallery.update(refit=True)
     check(place, encoder=encoder, repair=True)
+    with closing(Store.open(place)) as store:
+        store.owned.delete(["holiday.jpg", "../graph-1-x", "features-1.f16.bak"])
+        assert "holiday.jpg" not in {path.name for path in store.own_files()}
     assert (place / "holiday.jpg").read_bytes() == b"picture"
     assert (tmp_path / "graph-1-x").read_bytes() == b"picture"
 

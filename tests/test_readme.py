@@ -1,58 +1,83 @@
-"""What the README shows runs as it stands there; its two set-up commands are run by .ci/run."""
+"""What the README shows runs as it stands there, from top to bottom, and shows something good.
+
+What it sets up with is run by .ci/run, with all the rest: see `tests.readme`.
+"""
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from congener.cabinet import KINDS, paint
+from . import readme
+from .readme import Done, Step
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line.startswith("congener ")
-]
+README = (readme.ROOT / "README.md").read_text(encoding="utf-8")
+STEPS = list(readme.steps(README))
+DEMO = STEPS[0]
+SAID = {"congener: ended"}
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, cabinet: Path) -> Path:
-    """A folder that looks as `congener demo` leaves it, with fewer specimens."""
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    """What came of each step, by its code without its comment; its environment is the one that tests run in."""
     folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(cabinet, folder / "congener-demo/cabinet")
-    for kind in KINDS:
-        paint(kind.name, 101).save(folder / f"congener-demo/{kind.name}.jpg")
-    return folder
+    activate = folder / ".venv/bin/activate"
+    activate.parent.mkdir(parents=True)
+    activate.write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
+    demo = Step("sh", f"{Path(sys.executable).parent}/congener demo")
+    todo = [demo, *(step for step in STEPS if not step.sets_up)]
+    done = readme.run(todo, folder, os.defpath)
+    for each in done:
+        assert (each.code, [line for line in each.err.splitlines() if line not in SAID]) == (0, []), each
+    assert len(done) == len(todo)
+    return {re.sub(r"\s+#.*", "", each.step.code): each for each in done}
 
 
-def run(code: list[str], folder: Path) -> str:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path}
-    done = subprocess.run(code, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+def answer(ran: dict[str, Done], *words: str) -> list[str]:
+    """Return the names of the hits, best first, of the one command that has these words."""
+    (done,) = [done for code, done in ran.items() if all(f" {word} " in f"{code} " for word in words)]
+    return [line.split("\t")[3] for line in done.out.splitlines()]
 
 
-def test_there_are_commands_to_run() -> None:
-    assert len(COMMANDS) >= 5
+def test_it_begins_with_the_demo_and_the_way_to_the_program() -> None:
+    assert DEMO.code.startswith("python3 -m venv .venv && ")
+    assert DEMO.code.endswith("&& .venv/bin/congener demo")
+    assert STEPS[1].code == ". .venv/bin/activate"
+    assert sum(step.sets_up for step in STEPS) == 3
+    assert len(STEPS) > 20
+    shown = {kind for kind, _ in re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)}
+    assert shown == {"sh", "python"}  # all of it is run
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_run(demo: Path, command: str) -> None:
-    assert run(["sh", "-c", command], demo)
+def test_all_that_it_shows_runs_from_top_to_bottom(ran: dict[str, Done]) -> None:
+    assert len(ran) > 20
+    served = ran["congener serve congener-demo/cabinet --open"]
+    assert "200" in served.out.splitlines()
 
 
-def test_the_python_runs(demo: Path) -> None:
-    code = "".join(block for kind, block in BLOCKS if kind == "python")
-    out = run([sys.executable, "-c", f"{code}\nassert len(images) == 10"], demo)
-    assert out.splitlines()[0].split()[2:] == ["Rose", "chafer", out.split()[4]]
-    assert len(out.splitlines()) == 10
+def test_the_answers_are_good(ran: dict[str, Done]) -> None:
+    assert answer(ran, "congener-demo/rose-chafer.jpg", "-k", "11")[:9] == ["Rose chafer"] * 9
+    assert answer(ran, "--not", "congener-demo/maple-leaf.jpg")[:5] == ["Oak leaf"] * 5
+    assert answer(ran, "--rerank", "aqe:n=5")[:8] == ["Oak leaf"] * 8
+    assert set(answer(ran, "--combine")) == {"Oak leaf", "Maple leaf"}
+    assert set(answer(ran, "--box", "60,40,200,200")) == {"Feather"}
+    assert set(answer(ran, "--label", "maple-leaf,feather")) <= {"Maple leaf", "Feather"}
+    assert answer(ran, "--no-adapt")[:3] == ["Oak leaf"] * 3
+
+
+def test_no_example_spoils_a_later_one(ran: dict[str, Done]) -> None:
+    assert "192 images can be searched" in ran["congener index congener-demo/cabinet --no-exclude"].out
+    assert "images    192 searchable" in ran["congener info congener-demo/cabinet"].out
+
+
+def test_the_python_shows_the_same(ran: dict[str, Done]) -> None:
+    (*_, last) = (done for code, done in ran.items() if code.startswith("from congener"))
+    assert [line.split()[2:4] for line in last.out.splitlines()][:9] == [["Rose", "chafer"]] * 9
+    assert len(last.out.splitlines()) == 10
 
 
 def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+        assert (readme.ROOT / link).exists(), link

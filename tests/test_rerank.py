@@ -394,6 +394,35 @@ def test_what_is_unknown_lists_the_valid(spec: str, expected: list[str]) -> None
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("setting", "default", "least", "most"),
+    [
+        ("qe:n", 4, 0, 1000),
+        ("aqe:n", 4, 0, 1000),
+        ("aqe:alpha", 3.0, 0, 100),
+        ("dba:n", 4, 0, 100),
+        ("dba:alpha", 3.0, 0, 100),
+        ("dba:m", 100, 1, 10_000),
+        ("kreciprocal:k1", 8, 1, 200),
+        ("kreciprocal:k2", 3, 1, 200),
+        ("kreciprocal:lam", 0.3, 0, 1),
+        ("kreciprocal:m", 100, 1, 1000),
+        ("diffusion:k", 8, 1, 200),
+        ("diffusion:n", 10, 1, 200),
+        ("diffusion:alpha", 0.8, 0, 0.9999),
+        ("diffusion:gamma", 3.0, 0, 100),
+        ("diffusion:m", 100, 1, 1000),
+    ],
+)
+def test_each_setting_has_its_default_and_its_ends(setting: str, default: float, least: float, most: float) -> None:
+    name, field = setting.split(":")
+    assert getattr(parse(name), field) == default
+    assert [getattr(parse(f"{setting}={value}"), field) for value in (least, most)] == [least, most]
+    for beyond in (least - 1, most + 1):
+        with pytest.raises(CongenerError, match=rf"{field} must be a .*from {least} to {most}, not {beyond}"):
+            parse(f"{setting}={beyond}")
+
+
 def test_depth_is_the_longest_answer_made_use_of() -> None:
     assert depth([]) == 0
     assert depth(["aqe:n=7"]) == 7

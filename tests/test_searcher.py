@@ -7,6 +7,7 @@ from PIL import Image
 
 from congener import CongenerError, Gallery
 from congener.query import Prepared
+from congener.searcher import Searcher, SearchOptions, search
 
 from .conftest import MeanColour, plain, write
 
@@ -48,6 +49,15 @@ def test_of_members_asked_together_none_is_a_hit(gallery: Gallery) -> None:
     paths = [hit.path for hit in gallery.search(files, 24, unlike=[gallery.folder / "hue-05/1.png"])]
     assert len(paths) == 21
     assert not {"hue-00/0.png", "hue-01/0.png", "hue-05/1.png"} & set(paths)
+
+
+@pytest.mark.parametrize("k", [100, 2**31, 2**63 - 1, 2**63, 10**30])
+@pytest.mark.parametrize("options", [{}, {"rerank": ["dba"]}, {"labels": ["hue-03"]}, {"min_similarity": 0.1}])
+def test_more_than_there_are_may_be_asked_for(gallery: Gallery, k: int, options: SearchOptions) -> None:
+    query = gallery.folder / "hue-00/0.png"
+    hits = gallery.search(query, k, **options)
+    assert list(hits) == list(gallery.search(query, 24, **options))
+    assert hits
 
 
 def test_a_box_is_what_counts(gallery: Gallery) -> None:
@@ -175,6 +185,15 @@ def test_similarities_and_scores_are_the_same_whatever_k_and_labels(gallery: Gal
             some = gallery.search(plain((250, 60, 10)), k, labels=labels)
             assert some
             assert {hit.id: (hit.score, hit.similarity) for hit in some}.items() <= whole.items()
+
+
+def test_ten_hits_are_given_unless_another_number_is_asked_for(gallery: Gallery) -> None:
+    for results in (
+        gallery.search(plain("red")),
+        search([gallery], plain("red")),
+        Searcher([gallery]).search(plain("red")),
+    ):
+        assert len(results) == 10
 
 
 def test_an_unknown_id_is_said(gallery: Gallery) -> None:

@@ -32,10 +32,7 @@ CREATE TABLE IF NOT EXISTS kept (
 _COLUMNS = ["number", "name", "facts", "content"]
 _IN_MEMORY = 64 * 2**20  # bytes at most where there is no file
 _WAIT_SECONDS = 1.0  # for another process that writes
-_DAMAGE = {
-    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT),
-    sqlite3.SQLITE_ERROR,  # no such table: somebody cut the file to nothing
-}
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _MOVED = sqlite3.SQLITE_READONLY_DBMOVED
 
 _ANEW = "%s, which keeps the page's thumbnails and uploads, was damaged: it is made anew"

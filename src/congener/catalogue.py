@@ -30,7 +30,7 @@ from congener.disk import (
     sync_folder,
 )
 from congener.errors import DamagedGalleryError, GalleryError
-from congener.owned import FIRST, NEW, PAGE, Owned, check_place, holds_other_tables, is_file
+from congener.owned import FIRST, NEW, PAGE, Owned, check_place, is_file
 from congener.schema import (
     COLUMNS,
     FACTS,
@@ -182,8 +182,7 @@ class Catalogue:
         """Return the files that are there and that the gallery wrote; the catalogue last, which knows the others."""
         with explained(self.folder):
             names = sorted(self.owned.names() | self.kept_names())
-            page = () if holds_other_tables(self.folder / "web.sqlite") else sorted(PAGE)
-            names += [*page, *sorted(FIRST), SHARED_MEMORY, LOG, CATALOGUE]
+            names += [*sorted(PAGE | FIRST), SHARED_MEMORY, LOG, CATALOGUE]
             return [path for path in (self.folder / name for name in names) if is_file(path)]
 
     def kept_names(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from congener.tiles import tiles
 
-_BITS = (8, 10, 12, 14)
+_BITS = (8, 10, 11, 12, 13, 14)
 """That sensors give, and that files of 16 bits hold without saying so."""
 _LIKE_NEIGHBOURS = 0.25
 """Correlation of pixels beside each other from which on something is to be seen: noise has none."""
@@ -29,12 +29,13 @@ _SWAPPED = {
 """Pillow keeps the high byte of 16-bit colours; read in the other byte order, it keeps the low one."""
 
 Values = NDArray[Any]
+Box = tuple[int, int, int, int]
 
 
 class Scale:
     """How a grey picture's values become 8 bits.
 
-    Up to 16 bits: by what the file says, or else by the fewest bits, of 8, 10, 12, 14 and 16, that hold its largest
+    Up to 16 bits: by what the file says, or else by the fewest bits, of 8, 10 to 14 and 16, that hold its largest
     value. A picture of less than 16 is thereby made brighter by a factor of 64 at most (of 256 where its largest value
     is near that of 8 bits), and only if it shows something: noise in the dark stays there. Floats of 0 to 1 have that
     range, all others their own.
@@ -70,7 +71,11 @@ class Scale:
 
     def _span(self, image: Image.Image, tags: Mapping[int, Any]) -> tuple[float, float]:
         """Return the values that are black and white, or white and black."""
-        low, high = _extremes(image, self._values)
+
+        def values_of(box: Box) -> Values:
+            return self._values(image.crop(box))
+
+        low, high = _extremes(image.size, values_of)
         if low > high:  # no finite value
             return 0.0, 1.0
         if not image.mode.startswith("I"):
@@ -80,7 +85,7 @@ class Scale:
         said = _first(tags, _BITS_PER_SAMPLE, 16)
         if said not in range(9, 16):
             said = 15 if _first(tags, _SAMPLE_FORMAT, 1) == _SIGNED else 16
-            said = _bits(high, said, lambda: _shows_something(image, self._values))
+            said = _bits(high, said, lambda: _shows_something(image.size, values_of))
         return 0.0, float(2**said - 1)
 
 
@@ -97,11 +102,11 @@ def _bits(high: float, most: int, shows_something: Callable[[], bool]) -> int:
     return bits if bits < most and shows_something() else most
 
 
-def _extremes(image: Image.Image, values_of: Callable[[Image.Image], Values]) -> tuple[float, float]:
+def _extremes(size: tuple[int, int], values_of: Callable[[Box], Values]) -> tuple[float, float]:
     """Return the least and the largest finite value."""
     low, high = math.inf, -math.inf
-    for box in tiles(image.size, 1):
-        values = values_of(image.crop(box))
+    for box in tiles(size):
+        values = values_of(box)
         least, most = float(values.min()), float(values.max())
         if not math.isfinite(least + most):
             finite = values[np.isfinite(values)]
@@ -110,11 +115,11 @@ def _extremes(image: Image.Image, values_of: Callable[[Image.Image], Values]) ->
     return low, high
 
 
-def _shows_something(image: Image.Image, values_of: Callable[[Image.Image], Values]) -> bool:
+def _shows_something(size: tuple[int, int], values_of: Callable[[Box], Values]) -> bool:
     """Say whether pixels are like those beside them, or below: in noise they aren't."""
     sums = np.zeros((2, 6))  # across and down: n, Σx, Σy, Σxx, Σyy, Σxy
-    for box in tiles(image.size, 1):
-        values = values_of(image.crop(box)).astype(np.float64)
+    for box in tiles(size):
+        values = values_of(box).astype(np.float64)
         for way, (x, y) in enumerate([(values[:, :-1], values[:, 1:]), (values[:-1], values[1:])]):
             sums[way] += x.size, x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()
     n, x, y, xx, yy, xy = sums.T
@@ -148,23 +153,21 @@ def may_lack_bits(high: Image.Image) -> bool:
 
 
 def joined(high: Image.Image, low: Image.Image) -> Image.Image:
-    """Return 8 bits of 16-bit colours, given as two pictures of their high and low bytes, scaled as greys are."""
+    """Return 8 bits of 16-bit colours, given as two pictures of their high and low bytes, scaled as greys are.
 
-    def values_of(box: tuple[int, int, int, int]) -> Values:
+    It takes the place of the first.
+    """
+
+    def values_of(box: Box) -> Values:
         upper, lower = (np.asarray(part.crop(box).convert("RGB"), np.uint16) for part in (high, low))
         both: Values = upper << 8 | lower
         return both
 
-    boxes = list(tiles(high.size, 1))
-    most = max(int(values_of(box).max()) for box in boxes)
-    grey = Image.new("I;16", high.size)
-    for box in boxes:
-        grey.paste(Image.fromarray(np.ascontiguousarray(values_of(box)[..., 1])), box[:2])
-    bits = _bits(most, 16, lambda: _shows_something(grey, np.asarray))
-    result = high.copy()
-    for box in boxes:
+    most = max(int(values_of(box).max()) for box in tiles(high.size))
+    bits = _bits(most, 16, lambda: _shows_something(high.size, lambda box: values_of(box)[..., 1]))
+    for box in tiles(high.size):
         eight = Image.fromarray(np.rint(values_of(box) * np.float32(255 / (2**bits - 1))).astype(np.uint8))
         if high.mode == "RGBA":
             eight.putalpha(high.crop(box).getchannel("A"))
-        result.paste(eight, box[:2])
-    return result
+        high.paste(eight, box[:2])
+    return high

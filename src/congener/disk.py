@@ -161,8 +161,11 @@ def explain(folder: Path, error: sqlite3.Error) -> GalleryError:
         return GalleryBusyError(f"another process is writing to the gallery {folder}: try again")
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(folder)):
         return GalleryError(_no_room(folder))
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return GalleryError(f"can't write the gallery {folder}: choose another place with --gallery PATH")
+    refused = code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+    if refused and not _is_allowed(folder):
+        return GalleryError(
+            f"can't write the gallery {folder}: give rights, or choose another place with --gallery PATH"
+        )
     return GalleryError(f"can't use the gallery {folder}: {error}")
 
 
@@ -184,6 +187,12 @@ def _explain_system(folder: Path, error: OSError) -> GalleryError:
 
 def _no_room(folder: Path) -> str:
     return f"no room left on the disk of the gallery {folder}: make room and run again"
+
+
+def _is_allowed(folder: Path) -> bool:
+    """Tell whether a gallery's folder and databases may be read and written, so that something else is in the way."""
+    everything = os.R_OK | os.W_OK
+    return os.access(folder, everything) and all(os.access(each, everything) for each in folder.glob("*.sqlite*"))
 
 
 def _is_full(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from io import BytesIO
@@ -14,10 +13,13 @@ from congener.tiles import tiles
 
 _MOST_BYTES = 2**28
 _END = b"\xff\xd9"
-_FILLERS = (b"", b"\xff\0" * 2048, b"\x55" * 4096)
+_FILLERS = (b"", b"\xff\0" * 64, b"\x55" * 128)
 """What might have followed, all ones and others: where a pixel was missing, it comes out differently."""
+_INTERVALS = 16
+"""Of restart markers that might have followed, each before a filler."""
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_FRAME, _PROGRESSIVE, _SCAN = (0xC0, 0xC1, 0xC2), 0xC2, 0xDA
+_FRAME, _PROGRESSIVE, _SCAN, _RESTART_INTERVAL = (0xC0, 0xC1, 0xC2), 0xC2, 0xDA, 0xDD
 _COEFFICIENTS = 64
 
 Decode = Callable[[IO[bytes]], Image.Image]
@@ -29,39 +31,52 @@ def completed(file: IO[bytes], decode: Decode) -> IO[bytes] | None:
     decode: to all of its pixels.
     """
     file.seek(0)
-    data = file.read(_MOST_BYTES + 1)
+    head = file.read(12)
+    is_jpeg, is_webp = head[:2] == b"\xff\xd8", head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    data = head + file.read(_MOST_BYTES) if is_jpeg or is_webp else b""
     file.seek(0)
-    if len(data) > _MOST_BYTES:
+    if not data or len(data) > _MOST_BYTES:
         return None
-    if data[:2] == b"\xff\xd8":
-        return _with_end(data.removesuffix(b"\xff"), decode)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _without_rest(data)
-    return None
+    return _with_end(data.removesuffix(b"\xff"), decode) if is_jpeg else _without_rest(data)
 
 
 def _with_end(data: bytes, decode: Decode) -> IO[bytes] | None:
     """Return a JPEG with an end marker, if what may have been before that makes no difference to any pixel."""
-    if not _all_scans(data):
+    last = _last_scan(data)
+    if last is None:
         return None
     looks = set()
     for filler in _FILLERS:
-        looks.add(_digest(decode(BytesIO(data + filler + _END))))
+        looks.add(_digest(decode(BytesIO(data + _continued(filler, data, *last) + _END))))
         if len(looks) > 1:
             return None
     return BytesIO(data + _END)
 
 
+def _continued(filler: bytes, data: bytes, start: int, restarts: bool) -> bytes:
+    """Return what might follow the data of a scan that starts there; restarts: whether it has restart markers."""
+    if not (filler and restarts):
+        return filler
+    markers = _RESTART.findall(data, start)
+    following = markers[-1][1] + 1 if markers else 0xD0
+    return filler + b"".join(bytes([0xFF, 0xD0 + (following + n) % 8]) + filler for n in range(_INTERVALS))
+
+
 def _digest(image: Image.Image) -> bytes:
+    import hashlib
+
     digest = hashlib.blake2b()
     for box in tiles(image.size):
         digest.update(image.crop(box).tobytes())
     return digest.digest()
 
 
-def _all_scans(data: bytes) -> bool:
-    """Say whether a JPEG ends within its last scan, the one after which each coefficient is known to its last bit."""
-    at, components, progressive = 2, b"", False
+def _last_scan(data: bytes) -> tuple[int, bool] | None:
+    """Return where a JPEG's last scan starts, and whether it has restart markers.
+
+    None unless the file ends within that scan, and each coefficient is known to its last bit after it.
+    """
+    at, components, progressive, restarts = 2, b"", False, False
     unknown: set[tuple[int, int]] = set()
     while len(head := data[at : at + 4]) == 4 and head[0] == 0xFF:
         kind, segment = head[1], data[at + 4 : at + 2 + int.from_bytes(head[2:4], "big")]
@@ -70,6 +85,8 @@ def _all_scans(data: bytes) -> bool:
             progressive = kind == _PROGRESSIVE
             components = segment[6::3]
             unknown = {(component, number) for component in components for number in range(_COEFFICIENTS)}
+        elif kind == _RESTART_INTERVAL:
+            restarts = any(segment)
         elif kind == _SCAN and segment:
             *scanned, first, last, precision = (*segment[1 : 1 + 2 * segment[0] : 2], *segment[-3:])
             numbers = range(first, last + 1) if progressive else range(_COEFFICIENTS)
@@ -77,9 +94,9 @@ def _all_scans(data: bytes) -> bool:
                 unknown -= {(component, number) for component in scanned for number in numbers}
             following = _NEXT_MARKER.search(data, at)
             if following is None:
-                return at < len(data) and bool(components) and not unknown
+                return (at, restarts) if at < len(data) and components and not unknown else None
             at = following.start()
-    return False
+    return None
 
 
 def _without_rest(data: bytes) -> IO[bytes] | None:

@@ -24,6 +24,7 @@ from congener.results import Hit, Results
 from congener.truth import Items, Task
 
 DEFAULT_K = (1, 5, 10)
+LARGEST_K = 2**63 - 1
 
 _BLOCK = 2**23  # scores held at once
 _CURVE = 50  # ranks of the curves
@@ -183,6 +184,8 @@ def check(k: Sequence[int], code: str, rerank: Sequence[str], adapted: bool) -> 
     """Raise CongenerError for what `evaluate` would refuse whatever the task, before the work of making one."""
     if min(k, default=0) < 1:
         raise CongenerError(f"k must be at least 1, not {min(k, default=0)}")
+    if max(k) > LARGEST_K:
+        raise CongenerError(f"k must be at most {LARGEST_K}")
     if code not in codes.CODES:
         raise CongenerError(unknown_name("code", code, list(codes.CODES)))
     if adapted and code != codes.DEFAULT:

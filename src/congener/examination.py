@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -349,7 +350,10 @@ class Examination:
 
     def _unused(self) -> Iterator[str]:
         store = self._store
-        names = {path.name for path in store.leftovers()} | {NEW for path in [store.folder / NEW] if path.exists()}
+        leftovers: set[Path] = set()
+        with suppress(GalleryError):  # where the list of its own files is damaged, which is told already
+            leftovers = store.leftovers()
+        names = {path.name for path in leftovers} | {NEW for path in [store.folder / NEW] if path.exists()}
         yield from sorted(names)
         if torn := store.torn_bytes():
             yield f"{torn} bytes of a torn row at the end of the features"

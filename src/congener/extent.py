@@ -39,3 +39,15 @@ def turned(extent: Extent, size: tuple[int, int], orientation: int) -> Extent:
     if orientation in (3, 4, 7, 8):
         top, bottom = height - bottom, height - top
     return left, top, right, bottom
+
+
+def fitted(picture: Image.Image, side: int, *, enlarge: bool = True) -> Image.Image:
+    """Return a picture scaled so that the long side of what it covers has so many pixels.
+
+    enlarge: whether a smaller one is, too.
+    """
+    left, top, right, bottom = box = extent_of(picture)
+    scale = side / max(right - left, bottom - top)
+    scale = scale if enlarge else min(scale, 1.0)
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    return picture.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)

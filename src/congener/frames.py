@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import IO, Any, Literal
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 _FRAMES = 100
 _FRAME_PIXELS = 100_000_000
@@ -36,8 +36,9 @@ def choose(image: Image.Image, convert: Convert) -> Image.Image:
     first = convert(next(frames))
     if not _may_move(image) or not _is_blank(first):
         return first
+    first = first.copy() if first is image else first  # which the next frame takes the place of
     try:
-        return _first_shown(first, map(convert, frames))
+        return _first_shown(first, (convert(frame.copy()) for frame in frames))
     except Exception:  # a later frame is damaged, or too costly
         return first
 
@@ -79,10 +80,9 @@ def _pass_placeholder(image: Image.Image) -> int:
     """Go to the first frame of an APNG whose default image, for who knows no APNG, is no part of it; return which."""
     if not getattr(image, "default_image", False) or getattr(image, "n_frames", 1) < 2:
         return 0
-    assert isinstance(image, PngImagePlugin.PngImageFile)
     try:
-        image.dispose_op = PngImagePlugin.Disposal.OP_BACKGROUND  # an animation begins on a clear canvas
-        image.dispose_extent = (0, 0, *image.size)
+        image.load()
+        image.paste(0, (0, 0, *image.size))  # an animation begins on a clear canvas
         image.seek(1)
         image.load()
     except Exception:

@@ -26,7 +26,7 @@ from congener.files import folder_exists, still_holds
 from congener.fit import ADAPTED, BLEND, Fit, LabelsOf, fit, is_due, labelled
 from congener.indexes import ExactIndex, Index
 from congener.info import GalleryInfo
-from congener.labels import ImageLabels, Labels
+from congener.labels import ImageLabels, Labels, TableFit
 from congener.membership import images_of
 from congener.origin import check_origin, note_origin
 from congener.original import Original
@@ -200,6 +200,11 @@ class Gallery:
     def __len__(self) -> int:
         return self._ask(len) if Store.exists(self.store_folder) else 0
 
+    def create(self) -> None:
+        """Make a gallery of no images, unless there is one. Raises GalleryError where that can't be."""
+        if not Store.exists(self.store_folder):
+            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+
     def update(
         self,
         *,
@@ -227,8 +232,7 @@ class Gallery:
         files done and to do; index_progress: of rows in the index.
         """
         started = time.perf_counter()
-        if not Store.exists(self.store_folder):
-            Store.create(self.store_folder, self.encoder.identity.as_dict()).close()
+        self.create()
         with self._writing() as store:
             note_origin(store, self.folder)
             graph.choose(store, index, recall)
@@ -308,6 +312,11 @@ class Gallery:
             images = ((row.id, row.path) for row in self.rows())
             self._image_labels = kept = version, ImageLabels.of(images, labels)
         return kept[1]
+
+    def label_table(self) -> TableFit:
+        """Return how labels.csv fits the images; quick where there is none. Raises GalleryError where no line does."""
+        labels = self.labels
+        return self.image_labels().fit if labels.table else labels.fit({})
 
     @property
     def fit(self) -> Fit | None:

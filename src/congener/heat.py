@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from congener.codes import Array
 from congener.explain import Area, Explanation
+from congener.extent import fitted
 from congener.pictures import FAINT, GAP, INK, MARGIN, MAT, PAPER, font, shorten
 
 TILE = 420  # long side of a picture, pixels
@@ -50,7 +51,7 @@ def draw_likeness(
     caption says what they sum to.
     """
     rows = _rows(explanation)
-    scaled = [_fit(picture) for picture in pictures]
+    scaled = [fitted(picture, TILE) for picture in pictures]
     tall = max(picture.height for picture in scaled)
     row_height = _HEADING + tall + _SCALE
     width = 2 * MARGIN + 2 * TILE + GAP
@@ -165,10 +166,3 @@ def _heat(pixels: Pixels, heat: Pixels) -> Pixels:
 
 def _picture(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))
-
-
-def _fit(picture: Image.Image) -> Image.Image:
-    """Scale a picture so that its long side fits the tile."""
-    scale = TILE / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)

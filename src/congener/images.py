@@ -17,7 +17,7 @@ from congener.endings import completed
 from congener.errors import ImageError, PassingError, UnreadableError
 from congener.extent import extent_of, turned, with_extent
 from congener.frames import choose, page
-from congener.kinds import is_heif, unidentified
+from congener.kinds import is_heif, rare_compression, unidentified
 from congener.limits import OWN_RULES, PIXEL_LIMIT, Metered, bare_png, check_cost, check_size, stored_size
 from congener.rgb import to_rgb
 
@@ -108,7 +108,7 @@ def open_image(
 def size_of(source: str | os.PathLike[str] | bytes | IO[bytes]) -> tuple[int, int]:
     """Return width and height of a picture as it is shown, upright, from its header alone. Raises ImageError."""
     with _opened(source) as file, _reasons(file):
-        return _despite_warnings(lambda: _size_once(file))
+        return _despite_flaws(file, _size_once)
 
 
 def _opened(source: str | os.PathLike[str] | bytes | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
@@ -118,8 +118,11 @@ def _opened(source: str | os.PathLike[str] | bytes | IO[bytes]) -> AbstractConte
 
 
 def _size_once(file: IO[bytes]) -> tuple[int, int]:
-    with OWN_RULES, _open(Metered(file)) as image:
+    metered = Metered(file)
+    with OWN_RULES, _open(metered) as image:
         width, height = stored_size(image)
+        check_size(width, height, image.format)
+        metered.begin_pixels()  # a PNG's orientation may lie behind them
         by_a_quarter = 5 <= _orientation(image) <= 8
         return (height, width) if by_a_quarter else (width, height)
 
@@ -178,20 +181,28 @@ def _reasons(file: IO[bytes]) -> Iterator[None]:
 
 def _decode(file: IO[bytes], target: int | None, judge: Judge | None) -> Image.Image:
     with _reasons(file):
-        try:
-            return _despite_warnings(lambda: _decode_once(file, target, judge))
-        except ValueError as error:
-            if "MAX_TEXT" not in str(error):
-                raise
-            bare = bare_png(file)
-            return _despite_warnings(lambda: _decode_once(bare, target, judge))
-        except OSError as error:
-            if error.strerror:  # the disk's fault
-                raise
-            whole = _despite_warnings(lambda: completed(file, _pixels))
-            if whole is None:
-                raise
-            return _despite_warnings(lambda: _decode_once(whole, target, judge))
+        return _despite_flaws(file, lambda file: _decode_once(file, target, judge))
+
+
+def _despite_flaws(file: IO[bytes], call: Callable[[IO[bytes]], T]) -> T:
+    """Return what the call makes of a file, or of the same mended, where metadata is too long or an end is missing."""
+    try:
+        return _despite_warnings(lambda: call(file))
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+        mended = bare_png(file)
+    except OSError as error:
+        if error.strerror:  # the disk's fault
+            raise
+        whole = _despite_warnings(lambda: completed(file, _pixels))
+        kind = rare_compression(file) if whole is None else ""
+        if kind:
+            raise ImageError(f"damaged image, or a kind of TIFF that isn't read: {kind}") from None
+        if whole is None:
+            raise
+        mended = whole
+    return _despite_warnings(lambda: call(mended))
 
 
 def _pixels(file: IO[bytes]) -> Image.Image:
@@ -220,12 +231,24 @@ def _decode_once(file: IO[bytes], target: int | None, judge: Judge | None) -> Im
             frame = _all_bits(frame, file) if deep else frame
             if orientation != stored != 1:  # it was turned already when it was loaded
                 frame, orientation = _turn(frame, _INVERSE.get(stored, stored)), stored
-            factor = max(1, min(frame.size) // (2 * target)) if target else 1
             width, height = drafted[1][2:] if drafted else frame.size
+            factor = _factor(min(width, height), 2 * target, drafted is not None) if target else 1
             picture = with_extent(to_rgb(frame, factor, tags), (0, 0, width / factor, height / factor))
             return _turn(picture, orientation)
 
         return choose(image, finish)
+
+
+def _factor(side: float, least: int, drafted: bool) -> int:
+    """Return by how much a picture is shrunk, of whose short side so many pixels are kept.
+
+    By the scales of JPEG's decoder, for the same in each format. drafted: it was decoded at one of them.
+    """
+    most = max(1, int(side // least))
+    return most if drafted else next(scale * (most // scale if scale == 8 else 1) for scale in _SCALES if scale <= most)
+
+
+_SCALES = (8, 4, 2, 1)
 
 
 def _has_deep_colours(image: Image.Image) -> bool:

@@ -6,8 +6,6 @@ import re
 from contextlib import suppress
 from typing import IO, Any
 
-from PIL import TiffImagePlugin
-
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _HEADS = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -21,6 +19,19 @@ _HEADS = {
 _NUMBERS = {1: "unsigned", 2: "signed", 3: "float", 5: "complex integer", 6: "complex float"}
 _COLOURS = dict(enumerate(("white-is-zero grey", "grey", "RGB", "palette", "mask", "ink", "YCbCr", "", "LAB", "LAB")))
 _COLOURS |= {32803: "camera raw", 32844: "LogL", 32845: "LogLuv", 34892: "linear raw"}
+
+
+_COMPRESSION = 259
+_RARE = {
+    6: "old JPEG",
+    32766: "NeXT",
+    32809: "ThunderScan",
+    34661: "JBIG",
+    34676: "SGILog",
+    34677: "SGILog24",
+    50001: "WebP",
+}
+"""Compressions that not every build of libtiff knows; it doesn't say."""
 
 
 def is_heif(head: bytes) -> bool:
@@ -42,6 +53,15 @@ def unidentified(file: IO[bytes], formats: str) -> str:
     return f"not an image: its content is none of {formats}"
 
 
+def rare_compression(file: IO[bytes]) -> str:
+    """Return in words what a TIFF is whose compression may be what its decoder failed at; else nothing."""
+    with suppress(Exception):
+        file.seek(0)
+        if _HEADS["TIFF"].match(file.read(8)) and _directory(file).get(_COMPRESSION) in _RARE:
+            return _tiff(file)
+    return ""
+
+
 def unread(file: IO[bytes], format: str) -> str:
     """Return in words of which kind a sound file of a format is that its decoder doesn't know; else nothing."""
     with suppress(Exception):
@@ -54,11 +74,9 @@ def unread(file: IO[bytes], format: str) -> str:
 
 def _tiff(file: IO[bytes]) -> str:
     """Return what a TIFF says of its pixels; nothing unless it says where all of them are."""
-    file.seek(0)
-    head = file.read(8)
-    tags: Any = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if 43 in head[2:4] else b""))
-    file.seek(tags.next)
-    tags.load(file)
+    from PIL import TiffImagePlugin
+
+    tags = _directory(file)
     offsets = tags.get(273, tags.get(324, ()))
     sizes = tags.get(279, tags.get(325, ()))
     end = file.seek(0, 2)
@@ -68,9 +86,22 @@ def _tiff(file: IO[bytes]) -> str:
     said = f"{bits[0]}-bit {_NUMBERS.get(tags.get(339, (1,))[0], 'unknown')} numbers"
     colours = _COLOURS.get(tags.get(262, 0), f"photometric {tags.get(262)}")
     channels = max(len(bits), tags.get(277, 1))
-    order = "big-endian" if head[:2] == b"MM" else "little-endian"
-    compression = TiffImagePlugin.COMPRESSION_INFO.get(tags.get(259, 1), f"compression {tags.get(259)}")
+    order = "big-endian" if tags.prefix == b"MM" else "little-endian"
+    number = tags.get(_COMPRESSION, 1)
+    compression = _RARE.get(number) or TiffImagePlugin.COMPRESSION_INFO.get(number, f"compression {number}")
     return f"{colours}, {channels} channel{'s' * (channels > 1)} of {said}, {order}, {compression}"
+
+
+def _directory(file: IO[bytes]) -> Any:
+    """Return the tags of a TIFF's first page."""
+    from PIL import TiffImagePlugin
+
+    file.seek(0)
+    head = file.read(8)
+    tags: Any = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if 43 in head[2:4] else b""))
+    file.seek(tags.next)
+    tags.load(file)
+    return tags
 
 
 def _jpeg(file: IO[bytes]) -> str:

@@ -88,7 +88,7 @@ def _check_rows(image: Image.Image) -> None:
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     (width, height), (part_width, part_height, places) = stored_size(image), _parts(image)
     across, down = -(-width // part_width), -(-height // part_height)
-    planes = tags.get(_CHANNELS, 1) if tags.get(_PLANAR, 1) == _SEPARATE else 1
+    planes = max(1, tags.get(_CHANNELS, 1)) if tags.get(_PLANAR, 1) == _SEPARATE else 1
     held = len(places) // planes
     if places and held < across * down:
         rows = min(held // across * part_height, height)

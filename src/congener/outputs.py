@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from congener.errors import CongenerError
+from congener.errors import ChangedError, CongenerError
 from congener.images import not_a_file
 from congener.limits import OWN_RULES
 from congener.marks import REPORT, command_of, mark_of, options
@@ -75,8 +76,9 @@ class Output:
         self.check_what_is_there()
 
     def _check_format(self) -> None:
-        folder = within(self.place, self._folders)
-        if not options(_format_of(self.place), self.mark) and folder:
+        if options(_format_of(self.place), self.mark):
+            return
+        if folder := within(self.place, self._folders) or _gallery_above(self.place):
             raise ValueError(
                 f"{self.place.suffix} holds no mark by which {folder} would know it as an output; "
                 "try .png, .jpg or .webp, or another folder"
@@ -124,21 +126,29 @@ class Output:
             _write(self._target(), lambda file: file.write(page.encode()))
 
 
-def copy(source: Path, place: Path, *, force: bool = False) -> None:
+def copy(source: Path, place: Path, *, content: bytes = b"", force: bool = False) -> None:
     """Copy a file with its times; what is there already stays if it is the same, else unless `force`.
 
-    Raises OSError, or CongenerError where something else is there.
+    content: the SHA-256 of what the file must hold; empty: anything. Raises OSError, CongenerError where something else
+    is there, ChangedError where the file holds something else.
     """
     if os.path.lexists(place):
         if place.is_file() and filecmp.cmp(source, place, shallow=False):
+            if content and hashlib.sha256(place.read_bytes()).digest() != content:
+                raise ChangedError(f"{source}: changed since it was indexed")
             return
         if place.is_dir() or not force:
             advice = "choose an empty folder" + ("" if place.is_dir() else ", or --force writes over it")
             raise CongenerError(f"{place} is there already and differs: {advice}")
 
     def write(file: IO[bytes]) -> None:
+        digest = hashlib.sha256()
         with source.open("rb") as original:
-            shutil.copyfileobj(original, file)
+            while block := original.read(2**20):
+                digest.update(block)
+                file.write(block)
+        if content and digest.digest() != content:
+            raise ChangedError(f"{source}: changed since it was indexed")
 
     _write(place, write, lambda partial: shutil.copystat(source, partial))
 
@@ -159,6 +169,12 @@ def within(place: Path, folders: Iterable[Path], *, linked: bool = False) -> Pat
             if found := known.get(_identity(above)):
                 return found
     return None
+
+
+def _gallery_above(place: Path) -> Path | None:
+    """Return the folder that a place is in or below, if a gallery is kept there; else None."""
+    above = Path(os.path.realpath(place)).parents
+    return next((folder for folder in above if (folder / ".congener").is_dir()), None)
 
 
 def _linked_folders(folder: Path) -> Iterator[str]:

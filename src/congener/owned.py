@@ -21,7 +21,8 @@ NEW = f"{CATALOGUE}.new"
 FIRST = frozenset({LOCK, f"{LOCK}-journal", *(NEW + end for end in ("", "-journal", "-wal", "-shm"))})
 """What the making of a gallery may leave when it is interrupted."""
 
-PAGE = frozenset("web.sqlite" + end for end in ("", "-journal", "-wal", "-shm"))
+_PAGE = "web.sqlite"
+PAGE = frozenset(_PAGE + end for end in ("", "-journal", "-wal", "-shm"))
 """What the page keeps."""
 
 _MAGIC = b"SQLite format 3\0"
@@ -44,8 +45,9 @@ def is_free(path: Path) -> bool:
     return False
 
 
-def holds_other_tables(path: Path) -> bool:
+def holds_other_tables(folder: Path) -> bool:
     """Tell whether a file of the page's name is something else than what the page keeps."""
+    path = folder / _PAGE
     if not is_file(path):
         return False
     try:

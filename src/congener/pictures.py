@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from congener.errors import ImageError
+from congener.extent import fitted
 from congener.original import of_hit, open_source
 from congener.results import Results
 
@@ -81,7 +82,7 @@ def _draw_tile(
     draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), MAT, colour, _FRAME)
     if picture:
         inner = _TILE - 2 * _FRAME
-        picture = _fit(picture, inner)
+        picture = fitted(picture, inner)
         corner = ((inner - picture.width) // 2, (inner - picture.height) // 2)
         sheet.paste(picture, (left + _FRAME + corner[0], top + _FRAME + corner[1]))
     baseline = top + _TILE + 10
@@ -89,13 +90,6 @@ def _draw_tile(
     draw.text((left, baseline), rank, colour, bold, stroke_width=0.6, stroke_fill=colour)
     draw.text((left + _TILE, baseline + 1), score, FAINT, font(16), anchor="ra")
     draw.text((left, baseline + 25), *shorten(draw, name, _TILE))
-
-
-def _fit(picture: Image.Image, side: int) -> Image.Image:
-    """Scale a picture, up or down, so that its long side is `side`."""
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def shorten(

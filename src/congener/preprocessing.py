@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from congener.extent import extent_of
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -29,8 +31,10 @@ class Preprocessing:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """image: RGB, any size. Returns an RGB picture, side × side."""
-        side = min(image.size) * self.input_side / self.resized_side
-        left, top = (image.width - side) / 2, (image.height - side) / 2
+        left, top, right, bottom = extent_of(image)
+        whole = min(right - left, bottom - top)
+        side = min(whole * self.input_side / self.resized_side, whole)  # which rounding might exceed
+        left, top = left + (right - left - side) / 2, top + (bottom - top - side) / 2
         return image.resize(
             (self.input_side, self.input_side),
             Image.Resampling[self.rule.upper()],

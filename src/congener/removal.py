@@ -10,7 +10,7 @@ from typing import Any
 from congener.connection import CATALOGUE, LOG, SHARED_MEMORY
 from congener.disk import LOCK, explained, locked, sync_folder
 from congener.errors import DamagedGalleryError, GalleryError
-from congener.owned import is_file, others_in
+from congener.owned import PAGE, holds_other_tables, is_file, others_in
 from congener.store import Store
 
 _JOURNAL = f"{LOCK}-journal"
@@ -45,6 +45,8 @@ def holdings(store: str | os.PathLike[str]) -> Removal:
         raise GalleryError(f"there is no gallery at {place}: nothing is kept")
     images, own = _own(place, entries)
     own = [name for name in own if name != _JOURNAL and is_file(place / name)]  # which come and go with who looks
+    if holds_other_tables(place):
+        own = [name for name in own if name not in PAGE]
     files = tuple(name for name in own if name not in _LAST) + tuple(name for name in _LAST if name in own)
     sizes = 0
     for name in files:

@@ -18,9 +18,9 @@ from congener.owned import is_file
 from congener.schema import (
     COLUMNS,
     FACTS,
-    UNREAD_COLUMNS,
     is_own_name,
     put_fact,
+    replace_table,
     rewrite_images,
     sound_fact,
     sound_file_name,
@@ -41,10 +41,10 @@ def mend(place: Path, encoder: Encoder | None, findings: Sequence[Finding]) -> N
         with explained(place), suppress(sqlite3.DatabaseError):
             if "fact" in wrong:
                 _mend_facts(store)
-            if wrong & {"catalogue", "image"}:
-                _mend_catalogue(store)
             if wrong & {"catalogue", "unread", "file"}:
                 _mend_lists(store)
+            if wrong & {"catalogue", "image", "unread", "file"}:
+                _mend_catalogue(store)
             if wrong & {"feature", "picture"}:
                 _drop(store, {finding.where for finding in findings if finding.what in {"feature", "picture"}})
             store.cut_torn_row()
@@ -75,17 +75,17 @@ def _mend_catalogue(store: Store) -> None:
 
 
 def _mend_lists(store: Store) -> None:
-    """Drop the rows that aren't as they were written of what can't be read, and of the gallery's own files."""
-    db = store.connection
+    """Write anew the lists of what can't be read and of the gallery's own files, with the rows that are as written."""
+
+    def is_sound(name: str, values: tuple[Any, ...]) -> bool:
+        return (sound_unread(values) if name == "unread" else sound_file_name(*values)) is not None
+
     with explained(store.folder):
-        db.execute("BEGIN IMMEDIATE")
-        for path, *others in db.execute(f"SELECT {UNREAD_COLUMNS}, sum FROM unread").fetchall():
-            if sound_unread((path, *others)) is None:
-                db.execute("DELETE FROM unread WHERE path = ?", (path,))
-        for name, total in db.execute("SELECT name, sum FROM files").fetchall():
-            if sound_file_name(name, total) is None:
-                db.execute("DELETE FROM files WHERE name = ?", (name,))
-        db.execute("COMMIT")
+        for name in ("unread", "files"):
+            rows: list[tuple[Any, ...]] = []
+            with suppress(sqlite3.DatabaseError):  # what can be read of it
+                rows += (row for row in store.connection.execute(f"SELECT * FROM {name}") if is_sound(name, row))
+            replace_table(store.connection, name, rows)
 
 
 def _mend_facts(store: Store) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from congener.errors import ImageError
 from congener.evaluation import Outcome, Report
+from congener.extent import fitted
 from congener.marks import REPORT, generator
 from congener.original import Original, Source, of_hit, open_source
 from congener.results import Hit
@@ -383,7 +384,7 @@ def _picture(source: Source, name: str, opener: Opener) -> str:
         picture = opener(source, _THUMBNAIL)
     except ImageError as error:
         return f'<span class="frame"><span class="reason">{_text(str(error))}</span></span>'
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    picture = fitted(picture, _THUMBNAIL, enlarge=False)
     data = BytesIO()
     picture.save(data, "JPEG", quality=80, comment=b"")
     source = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

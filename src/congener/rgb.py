@@ -7,7 +7,7 @@ from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
-from PIL import Image, ImageStat
+from PIL import Image
 
 from congener.colour import to_srgb
 from congener.tiles import tiles
@@ -71,6 +71,8 @@ def _on(image: Image.Image, ground: str) -> Image.Image:
 
 def _contrast(image: Image.Image) -> float:
     """Return the standard deviation of a picture's values, of 255, root mean square of the channels."""
+    from PIL import ImageStat
+
     variances = ImageStat.Stat(image).var
     return float((sum(variances) / len(variances)) ** 0.5)
 

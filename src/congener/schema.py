@@ -327,6 +327,18 @@ def _files_of_3(facts: dict[str, Any]) -> set[str]:
 _COLUMNS_3 = "id, path, size, mtime_ns, content, slot, checksum"
 
 
+def replace_table(db: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Put a table with these rows in the place of one whose pages may be damaged; these stay, unused, until VACUUM."""
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("PRAGMA writable_schema = ON")  # to drop a table, SQLite would read it
+    db.execute("DELETE FROM sqlite_master WHERE name = ?", (name,))
+    db.execute("PRAGMA writable_schema = RESET")
+    db.execute(_SCHEMA[name])
+    for row in rows:
+        db.execute(f"INSERT OR REPLACE INTO {name} VALUES ({','.join('?' * len(row))})", row)
+    db.execute("COMMIT")
+
+
 def rewrite_images(
     db: sqlite3.Connection, columns: str, made: Callable[[tuple[Any, ...]], tuple[Any, ...] | None]
 ) -> int:

@@ -84,6 +84,9 @@ class Part:
         scores = np.array([scores[:width] for scores, _ in rows], np.float32).reshape(shape)
         return Neighbours(scores, np.array([ids[:width] for _, ids in rows], np.int64).reshape(shape))
 
+    def __len__(self) -> int:
+        return len(self._embedded.ids)
+
     def holds(self, id: int) -> bool:
         """Tell whether there is an image of this id."""
         return bool(self._held(np.array([id]))[0])
@@ -115,6 +118,9 @@ class Scope:
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
         self._firsts = np.array([part.first for part in parts])
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
 
     def space(self, hidden: Ids, among: Ids | None = None) -> Space:
         """Return what may be asked of it as if it held none of the hidden images; among: and only these."""

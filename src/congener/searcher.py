@@ -161,6 +161,7 @@ class Searcher:
         # what was learned from one gallery's labels says nothing of another's
         lens = lead.lens(adapted if len(self._galleries) == 1 else False)
         scope = self._scope(lens, index, recall)
+        k = min(k, max(len(scope), 1))
         wanted = as_list(query)
 
         def embed(query: Query, box: Box | None = None) -> Array:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from congener.results import Results
@@ -21,8 +21,9 @@ _SHOWN_WORST = 10
 
 
 def note(message: str) -> None:
-    """Print one line on stderr."""
-    print(f"congener: {printable(message)}", file=sys.stderr)
+    """Print one line on stderr, where that can be."""
+    with suppress(OSError, ValueError):
+        print(f"congener: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

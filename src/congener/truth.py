@@ -1,6 +1,6 @@
 """Truth: which queries are put to which images, and the labels to judge the answers by."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from congener.errors import CongenerError, ImageError
 from congener.files import find_images
 from congener.gallery import Gallery
 from congener.images import open_image
-from congener.labels import read_table
+from congener.labels import TableFit, plain_path, read_table
 from congener.marks import pass_over
 
 
@@ -60,6 +60,8 @@ class Task:
     """Label -> name to show."""
     blend: Blend | None
     """The gallery's own code, or None where it must be fitted on the gallery part alone."""
+    labels: TableFit | None = None
+    """How a table of the queries' labels fits them, where there is one."""
 
     @property
     def leaves_one_out(self) -> bool:
@@ -88,12 +90,12 @@ def split_by(gallery: Gallery, table: Path) -> Task:
     Raises CongenerError for a table of another form, or paths that are not in the gallery.
     """
     items = gallery_items(gallery)
-    rows = {file.resolve(): row for row, file in enumerate(items.files)}
+    files = _Files(items.files)
     chosen: dict[bool, list[int]] = {True: [], False: []}
     labels = list(items.labels)
     seen: set[int] = set()
-    for line in read_table(table, ("path", "label", "is_query")):
-        row = rows.get((table.parent / line["path"]).resolve())
+    for line in read_table(table, ("path", "label", "is_query"), piped=True):
+        row = files.find(table, line["path"])
         if row is None:
             raise CongenerError(f"{table}: {line['path']} is not among the images of {gallery.folder}")
         if row in seen:
@@ -116,23 +118,18 @@ def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> T
     if not folder.is_dir():
         raise CongenerError(f"no such folder of queries: {folder}")
     items = gallery_items(gallery)
-    names = _names(gallery, items)
-    given = {}
-    if table is not None:
-        given = {(table.parent / row["path"]).resolve(): row["label"] for row in read_table(table, ("path", "label"))}
-    known = _known_labels(names)
-    files, labels, features = [], [], []
-    for found in find_images(folder):
-        file = folder / found.path
+    called = _Called(_names(gallery, items))
+    files = [folder / found.path for found in find_images(folder)]
+    given, fit = ({}, None) if table is None else _labels_from(table, files)
+    labels, features = [], []
+    for number, file in enumerate(files):
         if gallery.member(file):
             raise CongenerError(f"{file} is in {gallery.folder} itself: leave out --queries, or mark it in a --split")
         try:
             picture = open_image(file, gallery.encoder.resized_side, judge=pass_over)
         except ImageError as error:
             raise CongenerError(f"{file}: {error}") from None
-        label = given.get(file.resolve()) or known.get(_plain(file.parent.name)) or known.get(_plain(file.stem))
-        files.append(file)
-        labels.append(label)
+        labels.append(given.get(number) or called.label(file.parent.name) or called.label(file.stem))
         features.append(gallery.encoder.encode(gallery.encoder.preprocess(picture)[None]).pooled)
     if not files:
         raise CongenerError(f"no images in the folder of queries {folder}")
@@ -141,7 +138,48 @@ def queries_from(gallery: Gallery, folder: Path, table: Path | None = None) -> T
     paths = [str(file) for file in files]
     contents = np.zeros(len(files), "S64")
     queries = Items(files, paths, labels, pooled, gallery.encoder.logits(pooled), outside, contents)
-    return _task(gallery, queries, items)
+    return replace(_task(gallery, queries, items), labels=fit)
+
+
+class _Files:
+    """Files by the paths of a table, which may be written as other systems do."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._exact = {file.resolve(): number for number, file in enumerate(files)}
+        self._plain: dict[str, set[int]] = {}
+        for file, number in self._exact.items():
+            self._plain.setdefault(plain_path(str(file)), set()).add(number)
+
+    def find(self, table: Path, path: str) -> int | None:
+        """Return the number of the file that a table's path means, or None. Raises CongenerError for several."""
+        number = self._exact.get((table.parent / path).resolve())
+        if number is not None:
+            return number
+        meant = self._plain.get(plain_path(str((table.parent / plain_path(path)).resolve())), set())
+        if len(meant) > 1:
+            raise CongenerError(f"{table}: {path} may mean {len(meant)} files: write it as one of them is called")
+        return next(iter(meant), None)
+
+
+def _labels_from(table: Path, files: Sequence[Path]) -> tuple[dict[int, str], TableFit]:
+    """Return the labels of files by their number, and how the table (path,label) fits them. Raises CongenerError."""
+    known = _Files(files)
+    given: dict[int, str] = {}
+    lines = [
+        (row["path"], row["label"])
+        for row in read_table(table, ("path", "label"), piped=True)
+        if row["path"] and row["label"]
+    ]
+    unfit, contradictory = [], []
+    for path, label in lines:
+        number = known.find(table, path)
+        if number is None:
+            unfit.append(path)
+        elif given.setdefault(number, label) != label:
+            contradictory.append(path)
+    if lines and len(unfit) == len(lines):
+        raise CongenerError(f"{table}: none of its {len(lines)} lines fits a query, the first being {unfit[0]}")
+    return given, TableFit(table, len(lines), tuple(unfit), tuple(contradictory))
 
 
 def gallery_items(gallery: Gallery) -> Items:
@@ -174,11 +212,23 @@ def _names(gallery: Gallery, items: Items) -> dict[str, str]:
     return {label: labels.name(label) or label for label in items.labels if label is not None}
 
 
-def _known_labels(names: dict[str, str]) -> dict[str, str]:
-    """Return each label by what a query's file or folder may be called: itself, its name, the name's first part."""
-    known = {_plain(name.split(",")[0]): label for label, name in names.items()}
-    known |= {_plain(name): label for label, name in names.items()}
-    return known | {_plain(label): label for label in names}
+class _Called:
+    """Labels by what a query's file or folder is called: as it is spelt, else whatever the case and signs."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        """names: label -> name. A label goes before a name, a name before the part of it that ends at a comma."""
+        self._known: list[tuple[Callable[[str], str], dict[str, list[str]]]] = []
+        for fold in (str, _plain):
+            for calls in ({each: each for each in names}, names, {k: v.split(",")[0] for k, v in names.items()}):
+                known: dict[str, list[str]] = {}
+                for label, called in calls.items():
+                    known.setdefault(fold(called), []).append(label)
+                self._known.append((fold, known))
+
+    def label(self, text: str) -> str | None:
+        """Return the label that is called so, None where none is, or several may be."""
+        found = next((known[key] for fold, known in self._known if (key := fold(text)) and key in known), [])
+        return found[0] if len(found) == 1 else None
 
 
 def _plain(name: str) -> str:

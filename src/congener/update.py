@@ -63,8 +63,6 @@ class UpdateReport:
     removed: int
     """Dropped from the gallery because their file is gone, or excluded now."""
     skipped: tuple[Skipped, ...]
-    passed_over: dict[str, int]
-    """Files and folders that count for nothing, not even as found, by their glob or by what they are."""
     images: int
     """Searchable afterwards."""
     missing: int
@@ -72,6 +70,8 @@ class UpdateReport:
     seconds: float
     """The whole run, loading the encoder included."""
     encoder: str
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """Files and folders, by the glob that they were passed over for; and what Congener drew itself."""
     unread: dict[str, int] = field(default_factory=dict)
     """Pictures of kinds that aren't read, by kind: raw, or a suffix."""
     misnamed: dict[str, int] = field(default_factory=dict)
@@ -401,10 +401,10 @@ class _Update:
 
     def report(self, seconds: float, encoder: Encoder) -> UpdateReport:
         """Return the counts."""
-        outputs = Counter(each.reason for each in self._skipped if is_output(each.reason))
+        outputs = Counter(each.reason.removeprefix("an ") for each in self._skipped if is_output(each.reason))
         skipped = [each for each in self._skipped if not is_output(each.reason)]
-        handled = self._indexed + self._renamed + len(skipped)
         found = len(self._found) - outputs.total()
+        handled = self._indexed + self._renamed + len(skipped)
         return UpdateReport(
             found=found,
             indexed=self._indexed,

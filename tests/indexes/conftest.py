@@ -15,4 +15,5 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "_RANKED", 20_000)
     monkeypatch.setattr(scan, "cores", lambda: 2)
     monkeypatch.setattr(shortlist, "_NUMBERS", 1500)
+    monkeypatch.setattr(shortlist, "_MULTIPLIED", 9000)
     monkeypatch.setattr(shortlist, "_CROWD", 300)

@@ -139,6 +139,12 @@ def test_rows_may_be_added(graph: Path) -> None:
     assert len(index) == COUNT + 1
 
 
+def test_rows_that_are_added_leave_the_graph_to_answer(graph: Path) -> None:
+    index = ApproximateIndex.over(IDS[:BUILT], EMBEDDINGS[:BUILT][::-1], PACKED[:BUILT], graph)  # of other rows
+    index.add(np.array([99_999]), ASKED[:1])
+    assert recall(index.search(ASKED[1:], 10), index.exact.search(ASKED[1:], 10)) < 0.5
+
+
 def test_a_graph_grows(copy: Path) -> None:
     told: list[tuple[int, int]] = []
     extend_graph(PACKED, copy, progress=lambda done, of: told.append((done, of)))
@@ -199,6 +205,15 @@ def test_a_torn_file_is_recognised(copy: Path, left: int) -> None:
 def test_garbage_is_recognised(copy: Path, where: slice) -> None:
     content = bytearray(copy.read_bytes())
     content[where] = np.random.default_rng(0).bytes(len(content[where]))
+    copy.write_bytes(content)
+    with pytest.raises(GraphError, match="damaged"):
+        over(copy)
+
+
+@pytest.mark.parametrize("at", np.linspace(0.02, 0.98, 7))
+def test_a_byte_changed_anywhere_in_a_graph_of_this_size_is_recognised(copy: Path, at: float) -> None:
+    content = bytearray(copy.read_bytes())
+    content[int(at * len(content))] ^= 4
     copy.write_bytes(content)
     with pytest.raises(GraphError, match="damaged"):
         over(copy)

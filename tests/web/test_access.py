@@ -104,6 +104,18 @@ def test_another_site_changes_nothing(shared: TestClient, origin: str) -> None:
     problem(refused, 403)
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PURGE"])
+def test_no_method_that_changes_something_is_another_sites(shared: TestClient, method: str) -> None:
+    for path in ("/api/update", "/api/images/1", "/", "/nothing"):
+        assert shared.request(method, path, headers={"Origin": "http://evil.example"}).status_code == 403
+
+
+def test_what_a_browser_says_of_the_site_counts_too(shared: TestClient) -> None:
+    for site, status in (("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403)):
+        asked = {"Origin": HERE, "Sec-Fetch-Site": site}
+        assert shared.post("/api/search", json={"id": 1}, headers=asked).status_code == status
+
+
 def test_the_page_itself_may_ask(shared: TestClient) -> None:
     assert shared.post("/api/search", json={"id": 1}, headers={"Origin": HERE}).status_code == 200
     assert shared.get("/", headers={"Origin": "http://evil.example"}).status_code == 200  # it can't read the answer
@@ -183,7 +195,82 @@ def test_a_login_link_sets_a_cookie(gallery: Gallery) -> None:
         client.cookies.clear()
         assert client.get("/api/images", headers=both).status_code == 200
         name, _, value = cookie.split(";")[0].partition("=")
-        assert client.get("/api/images", headers={"Cookie": f"{name}={value[:-1]}"}).status_code == 401
+        for other in (value[:-1], value[1:], value.partition(".")[0], f".{value.partition('.')[2]}", f"0{value}", "."):
+            assert client.get("/api/images", headers={"Cookie": f"{name}={other}"}).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_a_login_link_is_only_followed(guarded: TestClient, method: str) -> None:
+    response = guarded.request(method, f"/login?token={TOKEN}")
+
+    assert response.status_code == 401
+    assert "set-cookie" not in response.headers
+
+
+def log_in(client: TestClient) -> dict[str, str]:
+    """Return the header that sends the cookie of a login."""
+    cookie = client.get(f"/login?token={TOKEN}").headers["set-cookie"].split(";")[0]
+    client.cookies.clear()
+    return {"Cookie": cookie}
+
+
+def test_logging_out_ends_the_login_and_no_other(gallery: Gallery) -> None:
+    with asking(gallery, token=TOKEN) as client:
+        mine, other = log_in(client), log_in(client)
+        assert mine != other
+        page = client.get("/", headers=mine).text
+        assert re.search(r'<form action="/logout" method="post"[^>]*><button[^>]*>Log out<', page)
+        assert client.get("/logout", headers=mine).status_code == 404  # no link and no picture logs anybody out
+        response = client.post("/logout", headers=mine | {"Origin": HERE})
+
+        assert response.status_code == 200
+        assert "logged out" in response.text
+        dropped = response.headers["set-cookie"]
+        assert dropped.startswith(mine["Cookie"].split("=")[0] + '=""')
+        assert "Max-Age=0" in dropped
+        assert response.headers["cache-control"] == "no-store"
+        for path in ("/", "/api/images", "/static/page.css", "/events"):  # a copy of the cookie is of no use
+            assert client.get(path, headers=mine).status_code == 401
+        assert client.post("/logout", headers=mine).status_code == 401
+        assert client.get("/", headers=other).status_code == 200
+        assert client.get("/", headers=log_in(client)).status_code == 200
+
+
+def test_another_site_logs_nobody_out(gallery: Gallery) -> None:
+    with asking(gallery, token=TOKEN) as client:
+        mine = log_in(client)
+        assert client.post("/logout", headers=mine | {"Origin": "http://evil.example"}).status_code == 403
+        assert client.get("/", headers=mine).status_code == 200
+
+
+def test_without_a_token_nobody_logs_out(shared: TestClient) -> None:
+    assert "logout" not in shared.get("/").text
+    assert shared.post("/logout").status_code == 404
+
+
+def test_a_cookie_lasts_no_longer_than_the_server(gallery: Gallery) -> None:
+    with asking(gallery, token=TOKEN) as client:
+        mine = log_in(client)
+    with asking(gallery, token=TOKEN) as client:
+        assert client.get("/", headers=mine).status_code == 401
+
+
+def test_the_token_is_in_no_log_and_in_no_referrer(gallery: Gallery, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(gallery, update=False, token=TOKEN)
+    caplog.set_level("INFO", "uvicorn.access")
+
+    def requests() -> list[str]:
+        return [each.getMessage() for each in caplog.records if each.name == "uvicorn.access"]
+
+    with listening(app, access_log=True, log_config=None, log_level="info") as port:
+        status, headers, _ = get(port, f"/login?token={TOKEN}")
+        assert (status, headers["referrer-policy"]) == (303, "no-referrer")
+        assert get(port, "/search?id=1")[0] == 401
+        assert get(port, f"/login?token=x{TOKEN}&token={TOKEN}")[0] == 401
+        wait_until(lambda: len(requests()) >= 3)
+    said = requests()
+    assert [each.split('"')[1].split()[1] for each in said] == ["/login", "/search?id=1", "/login"]
+    assert not any(TOKEN in each for each in said)
 
 
 def test_the_cookie_of_one_gallery_lets_into_no_other(gallery: Gallery) -> None:
@@ -438,7 +525,7 @@ def test_a_pipe_put_in_place_of_an_image_keeps_nobody_waiting(colours: Path) -> 
             assert (facts["width"], facts["height"]) == (None, None)
             assert client.get(f"/images/{id}").status_code == 200
             assert client.post("/api/search", json={"id": id}).status_code == 200
-            problem(client.post("/api/search", json={"id": id, "box": [0, 0, 5, 5]}), 422)
+            problem(client.post("/api/search", json={"id": id, "box": [0, 0, 5, 5]}), 404)
 
 
 # what is sent

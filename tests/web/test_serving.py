@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -21,6 +23,7 @@ from PIL import Image
 from congener.cli import cli, serving
 from congener.errors import CongenerError
 from congener.gallery import Gallery
+from tests.test_faults import congener, rights
 from tests.web.conftest import get, paint, wait_until
 
 
@@ -135,6 +138,69 @@ def test_ctrl_c_while_it_indexes_ends_it_soon_and_the_gallery_is_sound(tmp_path:
             assert list(gallery.search(folder / "000.jpg", 3, include_self=True))
 
 
+HEADS = {
+    "a form": b"POST /api/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    b"Content-Length: 5000000\r\n\r\n--x\r\nContent-Disposition: form-data; name=image; filename=a.png\r\n\r\n",
+    "a question": b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 5000000\r\n\r\n",
+    "in parts": b"POST /api/explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n1388\r\n",
+    "what nobody reads": b"POST /api/update HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n",
+    "what is refused": b"POST /nothing HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5000000\r\n\r\n",
+    "a stream": b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a file": b"GET /api/images/1/file HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "half a head": b"GET / HTTP/1.1\r\nHost: loc",
+}
+
+
+def begun(port: int, head: bytes) -> socket.socket:
+    """Return a connection over which a part of a request was sent."""
+    wire = socket.create_connection(("127.0.0.1", port), 20)
+    wire.sendall(head + b" " * 4000 if head.startswith(b"POST") else head)
+    return wire
+
+
+@posix
+def test_what_clients_break_off_is_no_news(folder: Path) -> None:
+    with serving_at(folder, "--port", "0", "--no-update") as (process, _, port):
+        for number in range(120):
+            wire = begun(port, list(HEADS.values())[number % len(HEADS)])
+            if number % 3 == 0:
+                get(port, "/healthz")  # the server has seen it
+            if number % 2:  # with a reset rather than an end
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.close()
+        assert get(port, "/healthz")[0] == 200
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+
+    assert errors == "congener: ended\n"
+
+
+@posix
+def test_ctrl_c_waits_for_no_upload(folder: Path) -> None:
+    seconds = min(seconds_to_end(folder) for _ in range(2))  # the machine may be busy
+
+    assert seconds < 2
+
+
+def seconds_to_end(folder: Path) -> float:
+    """Return how long a server takes to end, quietly, while requests are on their way to it."""
+    with serving_at(folder, "--port", "0", "--no-update") as (process, _, port):
+        wires = [begun(port, head) for head in HEADS.values() for _ in range(3)]
+        assert get(port, "/api/images")[0] == 200
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        seconds = time.monotonic() - started
+        for wire in wires:
+            wire.close()
+    assert process.returncode == 0
+    assert errors == "congener: ended\n"
+    wait_until(lambda: nothing_is_left_of(process))
+    return seconds
+
+
 @posix
 def test_a_host_for_others_asks_for_a_token(folder: Path) -> None:
     with serving_at(folder, "--host", "0.0.0.0", "--port", "0", "--no-update") as (_, said, port):
@@ -176,6 +242,50 @@ def test_a_gallery_that_is_new_is_shown_at_once(tmp_path: Path) -> None:
         wire.close()
     assert not (folder / ".congener").exists()
     assert (tmp_path / "store").is_dir()
+
+
+@rights
+def test_a_folder_that_may_not_be_written_and_has_no_gallery_is_said_at_once(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "colours")
+    folder.chmod(0o500)
+    try:
+        code, printed, noted = congener("serve", folder, "--port", "0", within=60)
+    finally:
+        folder.chmod(0o700)
+
+    assert (code, printed) == (2, "")
+    assert noted.count("\n") == 1
+    assert str(folder) in noted
+    assert "--gallery PATH" in noted
+
+
+def test_a_folder_without_a_gallery_has_nothing_to_show_without_an_update(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "colours")
+    line = refused(folder, "--port", "0", "--no-update")
+
+    assert "not indexed yet" in line
+    assert f"congener index {folder}" in line
+    assert not (folder / ".congener").exists()
+
+
+@posix
+def test_below_a_path(folder: Path) -> None:
+    args = ("--port", "0", "--no-update", "--root-path", "/photos/", "--trust-proxy", "127.0.0.1,::1", "--token")
+    with serving_at(folder, *args, "my-own-token") as (_, said, port):
+        assert f"http://127.0.0.1:{port}/photos/login?token=my-own-token" in said
+        status, headers, _ = get(port, "/photos/login?token=my-own-token", **{"X-Forwarded-Proto": "https"})
+        assert (status, headers["location"]) == (303, "/photos/")
+        assert "Secure" in headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--root-path", "photos"), ("--trust-proxy", "localhost"), ("--trust-proxy", "1.2.3.4/x")]
+)
+def test_what_no_proxy_can_be_is_said(folder: Path, option: str, value: str) -> None:
+    line = refused(folder, "--port", "0", option, value)
+
+    assert option in line
+    assert value in line
 
 
 def test_a_port_in_use_is_said(folder: Path) -> None:

@@ -54,7 +54,8 @@ def _leaf(
 
 
 def oak_leaf(pen: Pen, rng: Rng) -> None:
-    """Paint a long leaf with rounded lobes."""
+    """Paint a long leaf with rounded lobes, and two acorns at its foot."""
+    pen = pen.at(0, -0.12, wide=0.86, tall=0.86)  # there is room for acorns below
     lobes, broad = int(rng.integers(4, 6)), rng.uniform(0.5, 0.6)
     half, ribs = [(0.0, 0.78), (0.05, 0.7)], []
     for place in np.linspace(0, 1, lobes):
@@ -84,6 +85,34 @@ def oak_leaf(pen: Pen, rng: Rng) -> None:
     ranks = ((0.024, [middle]), (0.014, ribs), (0.008, twigs))
     veins = [(width, [bent(line) for line in lines]) for width, lines in ranks]
     _leaf(pen, bent(outline), _blade(rng, 0.1), veins, bent(stem))
+    for side, size in ((-1, rng.uniform(0.9, 1.05)), (1, rng.uniform(0.75, 0.9))):
+        foot = np.array([side * rng.uniform(0.34, 0.42), rng.uniform(0.7, 0.8)])
+        pen.fill(
+            stroke(smooth([(0, 0.9), (0.6 * foot[0], foot[1]), (foot[0], foot[1])]), 0.035, 0.03),
+            "#6a4a2c",
+            Finish(0.6, 0.02, 0.4),
+        )
+        _acorn(pen.at(foot[0], foot[1], -side * rng.uniform(0.2, 0.7), wide=size, tall=size), rng)
+
+
+def _acorn(pen: Pen, rng: Rng) -> None:
+    """Paint an acorn that hangs from the origin: a smooth nut in a scaly cup."""
+    nut, shift = mix("#8f6a2c", "#5f7030", rng.uniform(0, 0.6)), int(rng.integers(200))
+
+    def shell(field: Field) -> Array:
+        grain = 0.07 * noise(field.x * 150, field.y * 12, roughness=0.8, seed=shift)
+        return np.asarray(
+            ramp(field.y, [(0.05, mix(nut, "#e0c890", 0.5)), (0.2, nut), (0.5, mix(nut, "#3a2412", 0.5))]) * (1 + grain)
+        )
+
+    def scales(field: Field) -> Array:
+        rows = np.cos(field.y * 110) * np.cos(field.x * 75 + np.round(field.y * 17.5) * np.pi)
+        return np.asarray(mix("#5f4526", "#a8875a", 0.5 + 0.5 * rows))
+
+    half = [(0.0, 0.08), (0.135, 0.12), (0.145, 0.26), (0.1, 0.38), (0.03, 0.43), (0.0, 0.48)]
+    pen.fill(both_sides(smooth(half)), shell, Finish(0.8, 0.16, 0.35, 0.6))
+    cup = [(0.0, -0.02), (0.1, 0.0), (0.175, 0.08), (0.18, 0.15), (0.1, 0.175), (0.0, 0.18)]
+    pen.fill(both_sides(smooth(cup)), scales, Finish(0.8, 0.1, 0.4))
 
 
 # Tips of the five lobes of a maple leaf: angle from the top, length, breadth of its teeth.

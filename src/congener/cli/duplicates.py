@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from congener.cli.options import folder_argument, gallery_option, json_option, open_gallery, single, update_first
+from congener.cli.options import (
+    folder_argument,
+    gallery_option,
+    json_option,
+    open_gallery,
+    single,
+    tell_labels,
+    update_first,
+)
 from congener.terminal import print_duplicates, print_json, progress
 
 
@@ -30,9 +38,10 @@ def duplicates(folder: Path, stores: tuple[Path, ...], threshold: int | None, as
     check(threshold)
     with open_gallery(folder, single(stores)) as gallery:
         update_first(gallery)
+        tables = tell_labels(gallery)
         with progress("comparing") as show:
             found = find_duplicates(gallery, threshold, show)
     if as_json:
-        print_json(found.as_dict())
+        print_json(found.as_dict() | tables)
     else:
         print_duplicates(found)

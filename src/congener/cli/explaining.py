@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from congener.cli.options import (
+    PICTURE,
+    PLACE,
     box_of,
     check_queries,
     force_option,
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=PICTURE)
+@click.argument("b", type=PICTURE)
 @click.option(
     "--in",
     "folder",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FOLDER",
     help="See them as this gallery does; without it, by the plain pooled feature.",
 )
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--no-adapt", is_flag=True, help="Without what was learned from labels.")
 @click.option("--no-update", is_flag=True, help="As FOLDER is indexed, without a look at it.")
 @json_option
-@click.option("--out", type=click.Path(path_type=Path), help="Draw both, with heat maps, as this picture (.png, …).")
+@click.option("--out", type=PLACE, help="Draw both, with heat maps, as this picture (.png, …).")
 @force_option
 def explain(
     a: str,

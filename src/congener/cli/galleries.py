@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from congener.cli.options import (
+    PLACE,
     folder_argument,
     force_option,
     gallery_option,
@@ -16,6 +17,7 @@ from congener.cli.options import (
     precision_option,
     recall_option,
     single,
+    tell_labels,
 )
 from congener.cli.searching import draw, results_as_dict
 from congener.terminal import missing_note, note, print_json, print_report, printable, progress
@@ -83,12 +85,13 @@ def index(
                 progress=show,
                 index_progress=show,
             )
-        if as_json:
-            print_json(report.as_dict())
-        else:
+        if not as_json:
             print_report(report)
         if report.missing:
             note(missing_note(gallery, report))
+        labels = tell_labels(gallery)
+        if as_json:
+            print_json(report.as_dict() | labels)
 
 
 @click.command()
@@ -98,9 +101,9 @@ def index(
 def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
     """Tell what is indexed of FOLDER, and by which encoder."""
     with open_gallery(folder, single(stores)) as gallery:
-        facts = gallery.info()
+        facts, labels = gallery.info(), tell_labels(gallery)
     if as_json:
-        print_json(facts.as_dict())
+        print_json(facts.as_dict() | labels)
         return
     encoder = facts.encoder
     per_image = f", {facts.bytes / facts.images:,.0f} an image" if facts.images else ""
@@ -129,6 +132,7 @@ def info(folder: Path, stores: tuple[Path, ...], as_json: bool) -> None:
 def _print_passed_over(facts: "GalleryInfo") -> None:
     from congener.exclusion import DEFAULT_EXCLUDE
 
+    print("passed    over always: what congener drew itself, known by a mark in it")
     if not facts.default_exclude:
         print("passed    over by default: nothing (--no-default-exclude)")
         return
@@ -161,7 +165,7 @@ def _learned(facts: "GalleryInfo") -> str:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("congener-demo"))
+@click.argument("folder", type=PLACE, default=Path("congener-demo"))
 @k_option
 @force_option
 @json_option

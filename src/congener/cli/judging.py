@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from congener.cli.options import (
+    PLACE,
     folder_argument,
     force_option,
     gallery_option,
@@ -15,6 +16,8 @@ from congener.cli.options import (
     precision_option,
     rerank_option,
     single,
+    tell_labels,
+    tell_table,
     update_first,
 )
 from congener.errors import CongenerError
@@ -24,15 +27,9 @@ if TYPE_CHECKING:
     from congener.gallery import Gallery
     from congener.truth import Task
 
-_split = click.option(
-    "--split", type=click.Path(path_type=Path), help="A table (path,label,is_query): these ask, the others are asked."
-)
-_queries = click.option(
-    "--queries", type=click.Path(path_type=Path), help="A folder of pictures from elsewhere that ask."
-)
-_labels = click.option(
-    "--labels", type=click.Path(path_type=Path), help="With --queries: a table (path,label) of their labels."
-)
+_split = click.option("--split", type=PLACE, help="A table (path,label,is_query): these ask, the others are asked.")
+_queries = click.option("--queries", type=PLACE, help="A folder of pictures from elsewhere that ask.")
+_labels = click.option("--labels", type=PLACE, help="With --queries: a table (path,label) of their labels.")
 _k = click.option("-k", default="1,5,10", show_default=True, metavar="K,K,…", help="Where to cut the answers.")
 
 
@@ -68,7 +65,7 @@ def _task(gallery: "Gallery", split: Path | None, queries: Path | None, labels: 
 @click.option("--code", default="blend", show_default=True, help="blend, pooled, gem, posterior or flatten.")
 @rerank_option
 @click.option("--adapt", is_flag=True, help="Learn from the labels of those that are asked first.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write all of it as one HTML page.")
+@click.option("--report", type=PLACE, help="Write all of it as one HTML page.")
 @force_option
 @precision_option
 @json_option
@@ -102,12 +99,15 @@ def evaluate(
     page = report and output(report, REPORT, force=force, asked=asked, galleries=[(folder, single(stores))])
     with open_gallery(folder, single(stores), precision=precision) as gallery:
         update_first(gallery)
+        tables = tell_labels(gallery)
         task = _task(gallery, split, queries, labels)
+        if task.labels:
+            tables |= {"query_table": tell_table(task.labels)}
         judged = run(task, gallery.encoder, k=cuts, code=code, rerank=rerank, adapted=adapt).report
     if page:
         page.write_page(render(judged))
     if as_json:
-        print_json(judged.as_dict())
+        print_json(judged.as_dict() | tables)
     else:
         print_evaluation(judged)
         if report:
@@ -148,9 +148,10 @@ def compare(
     parse_specs(specs)
     with open_gallery(folder, single(stores)) as gallery:
         update_first(gallery)
+        tables = tell_labels(gallery)
         compared = run(gallery, lambda each: _task(each, split, queries, labels), specs, k=cuts)
     if as_json:
-        print_json(compared.as_dict())
+        print_json(compared.as_dict() | tables)
     else:
         print_comparison(compared)
 
@@ -172,9 +173,10 @@ def adapt(folder: Path, stores: tuple[Path, ...], undo: bool, force: bool, as_js
             print_json({"forgotten": had}) if as_json else print("forgotten" if had else "nothing was learned")
             return
         update_first(gallery)
+        tables = tell_labels(gallery)
         report = gallery.adapt(force=force)
     if as_json:
-        print_json(report.as_dict())
+        print_json(report.as_dict() | tables)
         return
     verdict = "in use from now on" if report.kept else "not used, for it doesn't help (--force uses it all the same)"
     print(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from congener.cli.options import folder_argument, gallery_option, json_option, place_of
+from congener.cli.options import PLACE, folder_argument, gallery_option, json_option, place_of
 from congener.errors import CongenerError
 from congener.terminal import print_json, printable
 
@@ -18,7 +18,7 @@ _SHOWN = 5
 
 @click.command()
 @folder_argument
-@click.argument("to", type=click.Path(path_type=Path))
+@click.argument("to", type=PLACE)
 @gallery_option
 @json_option
 def backup(folder: Path, to: Path, stores: tuple[Path, ...], as_json: bool) -> None:

@@ -1,9 +1,11 @@
 """Options and small steps that several commands share."""
 
+import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,16 +14,53 @@ from congener.terminal import missing_note, note, progress
 
 if TYPE_CHECKING:
     from congener.gallery import Gallery
+    from congener.labels import TableFit
     from congener.outputs import Output
     from congener.query import Box
 
-folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+MOST_HITS = 2**63 - 1
+
+
+class _Place(click.Path):
+    """The name of a file or folder. An empty one, as of a variable that isn't set, would mean the folder one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        text = os.fspath(value)
+        if not text:
+            self.fail("the name is empty; give that of a file or folder", param, context)
+        try:
+            valid = b"\0" not in os.fsencode(text)
+        except UnicodeEncodeError:
+            valid = False
+        if not valid:
+            self.fail(f"no file or folder can be called {text[:80]!r}", param, context)
+        return super().convert(value, param, context)
+
+
+class _Fraction(click.FloatRange):
+    """A number from 0 to 1; not one that is none (NaN)."""
+
+    def __init__(self, *, above_0: bool = False) -> None:
+        super().__init__(0, 1, min_open=above_0)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the number; fail with the range of those that are valid."""
+        number = super().convert(value, param, context)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, context)
+        return number
+
+
+PLACE, PICTURE = _Place(path_type=Path), _Place()
+FRACTION, FRACTION_ABOVE_0 = _Fraction(), _Fraction(above_0=True)
+
+folder_argument = click.argument("folder", type=PLACE)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _stores_option = click.option(
     "--gallery",
     "stores",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Where the gallery is kept, instead of FOLDER/.congener: for folders that can't be written.",
 )
 _MOVED = "congener.moved"
@@ -62,7 +101,7 @@ index_option = click.option(
 )
 recall_option = click.option(
     "--recall",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FRACTION_ABOVE_0,
     metavar="SHARE",
     help="Of the exact answer, what an approximate index should find: .99 by default.",
 )
@@ -77,7 +116,7 @@ force_option = click.option(
     is_flag=True,
     help="Write over what has the output's name, even a picture of yours; without it, only over earlier outputs.",
 )
-k_option = click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many hits.")
+k_option = click.option("-k", default=10, show_default=True, type=click.IntRange(1, MOST_HITS), help="How many hits.")
 
 
 def open_gallery(
@@ -142,6 +181,21 @@ def check_queries(queries: Sequence[str]) -> None:
             open_file(query).close()
         except CongenerError as error:
             raise CongenerError(f"{query}: {error}") from None
+
+
+def tell_labels(gallery: "Gallery") -> dict[str, Any]:
+    """Tell on stderr which lines of the label tables fit nothing, or contradict each other; return it all for JSON.
+
+    Raises CongenerError for a table of which nothing fits.
+    """
+    return {"label_table": tell_table(gallery.label_table())}
+
+
+def tell_table(fit: "TableFit") -> dict[str, Any]:
+    """Tell on stderr which lines of a table fit nothing; return it all for JSON."""
+    for line in fit.notes():
+        note(line)
+    return fit.as_dict()
 
 
 def update_first(gallery: "Gallery") -> None:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from congener.cli.options import (
+    FRACTION,
+    PICTURE,
+    PLACE,
     box_of,
     check_queries,
     force_option,
@@ -23,6 +26,7 @@ from congener.cli.options import (
     precision_option,
     recall_option,
     rerank_option,
+    tell_labels,
     update_first,
 )
 from congener.errors import CongenerError
@@ -37,13 +41,13 @@ USER_MISTAKE = 2
 
 
 @click.command()
-@click.argument("queries", nargs=-1, required=True, metavar="QUERY...")
+@click.argument("queries", nargs=-1, required=True, type=PICTURE, metavar="QUERY...")
 @click.option(
     "--in",
     "folders",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FOLDER",
     help="Where to search; may be repeated, to search several folders at once.",
 )
@@ -51,9 +55,11 @@ USER_MISTAKE = 2
 @k_option
 @rerank_option
 @click.option("--combine", is_flag=True, help="Take all queries as one: what do they have in common?")
-@click.option("--not", "unlike", multiple=True, metavar="PICTURE", help="The hits should not be like this one.")
+@click.option(
+    "--not", "unlike", multiple=True, type=PICTURE, metavar="PICTURE", help="The hits should not be like this one."
+)
 @click.option("--box", metavar="X,Y,W,H", help="Search with this part of QUERY, in pixels.")
-@click.option("--min-score", default=0.0, type=click.FloatRange(0, 1), help="Leave out hits of less similarity.")
+@click.option("--min-score", default=0.0, type=FRACTION, help="Leave out hits of less similarity.")
 @click.option("--no-adapt", is_flag=True, help="Search without what was learned from labels.")
 @click.option("--include-self", is_flag=True, help="Let QUERY be its own hit if it is in FOLDER.")
 @click.option(
@@ -66,8 +72,8 @@ USER_MISTAKE = 2
 @json_option
 @click.option("--paths", is_flag=True, help="Print the paths of the hits alone, one a line.")
 @click.option("-0", "zero", is_flag=True, help="With --paths: end each with NUL, for xargs -0.")
-@click.option("--copy-to", type=click.Path(path_type=Path), help="Copy the hits into this folder.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw the answer as this picture (.png, …).")
+@click.option("--copy-to", type=PLACE, help="Copy the hits into this folder.")
+@click.option("--sheet", type=PLACE, help="Draw the answer as this picture (.png, …).")
 @force_option
 @click.option("--open", "open_sheet", is_flag=True, help="Show the sheet.")
 def search(
@@ -123,6 +129,7 @@ def search(
         for gallery in galleries:
             if not no_update:
                 update_first(gallery)
+            tell_labels(gallery)
         searcher = Searcher(galleries)
         failed = False
         for number, question in enumerate(questions, 1):
@@ -213,7 +220,7 @@ def _copy(results: "Results", folder: Path, force: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for hit in results:
-            copy(hit.file, folder / f"{hit.rank:02d}-{hit.file.name}", force=force)
+            copy(hit.file, folder / f"{hit.rank:02d}-{hit.file.name}", content=hit.content, force=force)
     except (OSError, ValueError) as error:
         raise CongenerError(f"can't copy to {folder}: {error}") from None
 

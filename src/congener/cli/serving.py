@@ -14,7 +14,7 @@ from congener.errors import CongenerError
 from congener.terminal import note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from congener.gallery import Gallery
 
 _SWITCH_SECONDS = 5e-4  # for which a thread may keep others from Python: a search, say, the server
 _WAITING = 2048  # connections
@@ -29,6 +29,22 @@ _WAITING = 2048  # connections
 @click.option(
     "--allow-host", "names", multiple=True, metavar="NAME", help="A name by which others address this machine."
 )
+@click.option("--root-path", default="", metavar="PATH", help="Below which a proxy shows the page, as in /photos.")
+@click.option(
+    "--trust-proxy",
+    "proxies",
+    multiple=True,
+    metavar="IP,IP",
+    help="A proxy, or a network of them, whose X-Forwarded-* are believed; none is by default.",
+)
+@click.option(
+    "--body-memory",
+    default=512,
+    show_default=True,
+    type=click.IntRange(64, 2**20),
+    metavar="MIB",
+    help="Memory that what is being sent to it may take; who comes when that is full is told to come again.",
+)
 @click.option("--no-update", is_flag=True, help="Show what is indexed, without a look at FOLDER.")
 @click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
 @precision_option
@@ -39,6 +55,9 @@ def serve(
     port: int,
     token: str | None,
     names: tuple[str, ...],
+    root_path: str,
+    proxies: tuple[str, ...],
+    body_memory: int,
     no_update: bool,
     open_page: bool,
     precision: str | None,
@@ -47,16 +66,20 @@ def serve(
 
     Indexes in the background what is new or changed.
     """
-    create_app, server, access = _web()
+    web = _web()
     if token is not None and len(token) < 8:
         raise CongenerError("--token takes at least 8 characters, or leave it out and one is made")
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise CongenerError("--token takes ASCII characters without blanks")
-    if token is None and not access.is_loopback(host):
-        token = access.new_token()
+    if token is None and not web.is_loopback(host):
+        token = web.new_token()
+    how = {"root_path": web.parse_root(root_path), "proxies": list(map(str, web.parse_proxies(proxies)))}
+    limits = web.Limits(body_memory=body_memory * 2**20)
     with open_gallery(folder, single(stores), precision=precision) as gallery, _listening(host, port) as listener:
-        app = create_app(gallery, update=not no_update, token=token, hosts=[host, socket.gethostname(), *names])
-        page = _address(host, listener.getsockname()[1])
+        _check_there_is_one(gallery, no_update)
+        hosts = [host, socket.gethostname(), *names]
+        app = web.create_app(gallery, update=not no_update, token=token, hosts=hosts, limits=limits, **how)
+        page = _address(host, listener.getsockname()[1]) + how["root_path"]
         link = _login(page, token) if token else f"{page}/"
         print(f"The page over {folder}: {link}")
         if token:
@@ -65,22 +88,32 @@ def serve(
         if open_page:
             click.launch(link)
         sys.setswitchinterval(_SWITCH_SECONDS)
+        web.give_back()
         with suppress(KeyboardInterrupt):  # which is raised once it has ended
-            server(app).run(sockets=[listener])
+            web.server(app).run(sockets=[listener])
     note("ended")
 
 
-def _web() -> "tuple[Callable[..., Any], Callable[..., Any], Any]":
+def _check_there_is_one(gallery: "Gallery", no_update: bool) -> None:
+    """Make an empty gallery where there is none, to be filled meanwhile. Raises CongenerError with what lacks."""
+    if gallery.exists_in(gallery.store_folder):
+        return
+    if no_update:
+        raise CongenerError(
+            f"{gallery.folder} is not indexed yet: leave out --no-update, or first run congener index {gallery.folder}"
+        )
+    gallery.create()
+
+
+def _web() -> Any:
     """Load what the page needs; it is an extra."""
     try:
-        from congener.web import access
-        from congener.web.app import create_app
-        from congener.web.server import server
+        from congener.web import serving
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "congener":
             raise
         raise CongenerError(f"the page needs an extra ({error.name}): pip install 'congener[web]'") from None
-    return create_app, server, access
+    return serving
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -13,6 +13,7 @@ from congener.indexes.base import Neighbours, Vectors
 from congener.indexes.score import Whole, crossed, paired
 
 _NUMBERS = 2**18  # of rows, in float64 at once: 2 MiB, beside their queries
+_MULTIPLIED = 2**21  # of rows, in float64 at once where all are multiplied with all queries: 16 MiB
 _LEAST = np.finfo(np.float32).min  # no score is below, -inf is
 _CROWD = 2**20  # pairs that wait at most: beyond, their scores are computed
 
@@ -47,7 +48,7 @@ class Rows(NamedTuple):
         def part(here: slice) -> NDArray[np.float32]:
             return paired(queries.take(of[here]), self._whole(rows[here]))
 
-        parts = list(self._parts(len(rows)))
+        parts = list(self._parts(len(rows), _NUMBERS))
         if len(parts) < 2:
             return part(slice(None))
         with ThreadPoolExecutor(cores()) as pool:  # not `threads`: some who call this are in them
@@ -55,13 +56,14 @@ class Rows(NamedTuple):
 
     def all_scores(self, queries: Whole, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the scores (q, m) of all queries with some rows, the same as `scores` gives."""
-        return np.concatenate([crossed(queries, self._whole(rows[here])) for here in self._parts(len(rows))], axis=1)
+        parts = self._parts(len(rows), _MULTIPLIED)
+        return np.concatenate([crossed(queries, self._whole(rows[here])) for here in parts], axis=1)
 
     def _whole(self, rows: NDArray[np.intp]) -> Whole:
         return Whole.of(self.embeddings.take(rows, axis=0))
 
-    def _parts(self, count: int) -> Iterator[slice]:
-        step = max(1, _NUMBERS // max(1, self.embeddings.shape[1]))
+    def _parts(self, count: int, numbers: int) -> Iterator[slice]:
+        step = max(1, numbers // max(1, self.embeddings.shape[1]))
         return (slice(start, start + step) for start in range(0, count, step))
 
 

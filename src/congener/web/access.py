@@ -1,14 +1,12 @@
-"""Access: who may ask, and how much may be sent. Each check is a plain ASGI middleware."""
+"""Access: who may ask. Each check is a plain ASGI middleware."""
 
-import asyncio
 import hashlib
 import hmac
 import ipaddress
 import re
 import secrets
-import time
 from collections.abc import Collection
-from contextlib import suppress
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,13 +14,12 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from congener.errors import CongenerError
 from congener.web.problems import for_programs, problem
+from congener.web.proxy import is_same_origin
 
 COOKIE = "congener"
 """What the names of cookies begin with."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_DRAINED = 4  # times the limit
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^:/?#@\[\]\s]+))(?::[0-9]{0,5})?")
@@ -94,10 +91,10 @@ class KnownHosts:
             origin = headers.get("origin")
             if not self._is_known(host):
                 refusal = "this host is not served here: use the address that congener serve printed"
-                await _refuse(scope, receive, send, 400, refusal)
+                await refuse(scope, receive, send, 400, refusal)
                 return
-            if origin and scope["method"] not in SAFE_METHODS and origin.partition("://")[2] != host:
-                await _refuse(scope, receive, send, 403, "another site may not ask for this")
+            if origin and scope["method"] not in SAFE_METHODS and not is_same_origin(scope, host, origin):
+                await refuse(scope, receive, send, 403, "another site may not ask for this")
                 return
         await self._app(scope, receive, send)
 
@@ -114,17 +111,24 @@ class KnownHosts:
             return False
 
 
+_LOGIN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 _OPEN = frozenset({"/healthz", "/favicon.ico"})  # they tell nothing of the gallery
 
 
 class Token:
-    """Asks for a token, as a bearer or as the cookie that `/login?token=…` sets; not for `_OPEN`."""
+    """Asks for a token, as a bearer or as the cookie that `/login?token=…` sets; not for `_OPEN`.
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
+    A cookie lets in until it is logged out, or this ends: a copy of it is of no use then.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, root: str) -> None:
+        """root: see `congener.web.proxy.parse_root`."""
+        self._app, self._root = app, root
         self._token = token.encode()
-        self._cookie = hashlib.sha256(b"congener cookie\0" + self._token).hexdigest().encode()
-        self._name = f"{COOKIE}-{hashlib.sha256(self._cookie).hexdigest()[:8]}"  # a cookie is sent to any port
+        self._secret = secrets.token_bytes(32)
+        self._ended: set[str] = set()
+        digest = hashlib.sha256(b"congener cookie\0" + self._token).hexdigest()
+        self._name = f"{COOKIE}-{digest[:8]}"  # a cookie is sent to any port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass it on, or refuse it."""
@@ -132,112 +136,58 @@ class Token:
             await self._app(scope, receive, send)
         elif scope["path"] == "/login":
             await self._login(scope)(scope, receive, send)
-        elif self._is_known(Headers(scope=scope)):
-            await self._app(scope, receive, send)
         else:
-            detail = "a token is needed: open the login link that congener serve printed, or send it as a bearer"
-            await _refuse(scope, receive, send, 401, detail)
+            await self._ask(scope, receive, send)
 
-    def _is_known(self, headers: Headers) -> bool:
+    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        bearer = self._is_bearer(headers)
+        session = "" if bearer else self._session(headers)
+        if not bearer and not session:
+            detail = "a token is needed: open the login link that congener serve printed, or send it as a bearer"
+            await refuse(scope, receive, send, 401, detail)
+        elif session and (scope["path"], scope["method"]) == ("/logout", "POST"):
+            await self._logout(scope, session)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_bearer(self, headers: Headers) -> bool:
         kind, _, value = headers.get("authorization", "").partition(" ")
-        if kind.casefold() == "bearer" and hmac.compare_digest(value.strip().encode(), self._token):
-            return True
+        return kind.casefold() == "bearer" and hmac.compare_digest(value.strip().encode(), self._token)
+
+    def _session(self, headers: Headers) -> str:
+        """Return what names the login whose cookie was sent; empty where none was, or it has ended."""
         # the other cookies of this machine's name may be anything: every server on it sets its own
-        cookie = cookie_parser(headers.get("cookie", "")).get(self._name)
-        return cookie is not None and hmac.compare_digest(cookie.encode(), self._cookie)
+        cookie = cookie_parser(headers.get("cookie", "")).get(self._name, "")
+        session = cookie.partition(".")[0]
+        known = hmac.compare_digest(cookie.encode(), self._cookie(session).encode())
+        return session if known and session not in self._ended else ""
+
+    def _cookie(self, session: str) -> str:
+        return f"{session}.{hashlib.blake2b(session.encode(), key=self._secret, digest_size=32).hexdigest()}"
 
     def _login(self, scope: Scope) -> Response:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["method"] != "GET" or not hmac.compare_digest(given.encode("utf-8", "replace"), self._token):
             return PlainTextResponse("This login link is not the one that congener serve printed.", 401)
-        response = RedirectResponse("/", 303)
-        response.set_cookie(
-            self._name, self._cookie.decode(), max_age=30 * 86400, httponly=True, samesite="strict", path="/"
-        )
+        response = RedirectResponse(f"{self._root}/", 303, _LOGIN_HEADERS)  # the token leaves the address bar
+        value = self._cookie(secrets.token_hex(16))
+        response.set_cookie(self._name, value, max_age=30 * 86400, **self._cookie_options(scope))
         return response
 
+    def _logout(self, scope: Scope, session: str) -> Response:
+        self._ended.add(session)
+        headers = _LOGIN_HEADERS | {"Clear-Site-Data": '"cache"'}
+        response = PlainTextResponse("You are logged out. The login link lets you in again.", headers=headers)
+        response.delete_cookie(self._name, **self._cookie_options(scope))
+        return response
 
-class BodyLimits:
-    """Ends requests whose body is too large, or too slow, whatever is answered to them."""
-
-    def __init__(self, app: ASGIApp, most_bytes: int, most_seconds: float) -> None:
-        self._app = app
-        self._most, self._seconds = most_bytes, most_seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass it on, or refuse it."""
-        headers = Headers(scope=scope) if scope["type"] == "http" else {}
-        length = headers.get("content-length", "0")
-        if length == "0" and "transfer-encoding" not in headers:
-            await self._app(scope, receive, send)
-            return
-        body = _Body(receive, self._most, self._seconds, waits="expect" in headers)
-        begun = False
-
-        async def whole_first(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            if message["type"] == "http.response.start" and not await body.has_come():
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-
-        try:
-            if length.isdigit() and int(length) > self._most:
-                raise _too_large(self._most)
-            await self._app(scope, body.receive, whole_first)
-        except _BodyError as error:
-            if begun:
-                raise
-            await _refuse(scope, receive, whole_first, error.status, str(error))
+    def _cookie_options(self, scope: Scope) -> dict[str, Any]:
+        secure = scope.get("scheme") == "https"
+        return {"httponly": True, "samesite": "strict", "path": self._root or "/", "secure": secure}
 
 
-class _Body:
-    """What is sent with a request, within bounds of bytes and time."""
-
-    def __init__(self, receive: Receive, most: int, seconds: float, *, waits: bool) -> None:
-        """waits: whether the client sends nothing before it is asked to."""
-        self._receive, self._most, self._seconds = receive, most, seconds
-        self._until = time.monotonic() + seconds
-        self._taken, self._ended, self._waits = 0, False, waits
-
-    async def receive(self) -> Message:
-        """Return the next part. Raises _BodyError where it is too much, or takes too long."""
-        if self._ended:  # what comes is a disconnection, when it comes
-            return await self._receive()
-        message = await self._next()
-        if self._taken > self._most:
-            raise _too_large(self._most)
-        return message
-
-    async def _next(self) -> Message:
-        self._waits = False
-        try:
-            message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0.001))
-        except TimeoutError:
-            raise _BodyError(408, f"the request's body took longer than {self._seconds:g} s") from None
-        self._taken += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
-        return message
-
-    async def has_come(self) -> bool:
-        """Let the rest come, within bounds, and tell whether it did: a browser reads no answer while it sends."""
-        with suppress(_BodyError):
-            while not (self._ended or self._waits or self._taken > _DRAINED * self._most):
-                await self._next()
-        return self._ended
-
-
-def _too_large(most: int) -> "_BodyError":
-    return _BodyError(413, f"the request is over the limit of {most // 2**20} MiB")
-
-
-class _BodyError(CongenerError):
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
     """Answer with a refusal."""
     response = problem(status, detail) if for_programs(scope["path"]) else PlainTextResponse(detail, status)
     await response(scope, receive, send)

@@ -342,7 +342,8 @@ async def progress(request: Request) -> Response:
 
     if state.listeners >= state.most_listeners:
         raise RefusedError(503, f"{state.most_listeners} listen already: try again")
-    return StreamingResponse(_counted(state, stream()), media_type="text/event-stream")
+    unbuffered = {"X-Accel-Buffering": "no"}  # by nginx and its like
+    return StreamingResponse(_counted(state, stream()), media_type="text/event-stream", headers=unbuffered)
 
 
 async def _counted(state: Any, stream: AsyncIterator[str]) -> AsyncIterator[str]:

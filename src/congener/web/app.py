@@ -16,12 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from congener import __version__
 from congener.gallery import Gallery
 from congener.web import api, models, pages
-from congener.web.access import BodyLimits, KnownHosts, SecurityHeaders, Token
+from congener.web.access import KnownHosts, SecurityHeaders, Token
+from congener.web.bodies import BodyLimits, Budget
 from congener.web.desk import Desk
 from congener.web.facts import Limits
 from congener.web.indexing import Indexing
 from congener.web.jobs import Job
 from congener.web.problems import add_problems, as_json, documented
+from congener.web.proxy import Proxied, parse_proxies, parse_root
 
 _STATIC = Path(__file__).parent / "static"
 _LISTENERS = 64
@@ -36,13 +38,17 @@ def create_app(
     token: str | None = None,
     hosts: Collection[str] = (),
     limits: Limits | None = None,
+    root_path: str = "",
+    proxies: Collection[str] = (),
 ) -> FastAPI:
     """Return the app over a gallery, which is indexed, or brought up to date, in the background once it runs.
 
     update: whether it is. token: what must be known to use it; None: nothing. hosts: names by which this machine may
-    be addressed, besides those of the loopback and addresses of numbers.
+    be addressed, besides those of the loopback and addresses of numbers. root_path: below which a proxy shows the page;
+    proxies: addresses of those whose X-Forwarded-* are believed.
     """
     limits = limits or Limits()
+    root, believed = parse_root(root_path), parse_proxies(proxies)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,6 +73,7 @@ def create_app(
     desk = Desk(gallery, limits, lambda: indexing.progress)
     app.state.desk, app.state.indexing, app.state.encoder = desk, indexing, gallery.encoder.identity
     app.state.lanes = api.Lanes()
+    app.state.root, app.state.asks_token = root, token is not None
     app.state.jobs = {"evaluation": Job(desk.evaluate), "duplicates": Job(desk.find_duplicates)}
     app.state.ending, app.state.listeners, app.state.most_listeners = asyncio.Event(), 0, _LISTENERS
     add_problems(app)
@@ -76,13 +83,15 @@ def create_app(
     app.mount("/static", StaticFiles(directory=_STATIC), "static")
     app.add_route("/favicon.ico", _icon, include_in_schema=False)
     _add_watching(app)
-    app.openapi_schema = _with_problems(app, token is not None)
+    app.openapi_schema = _with_problems(app)
     # the last one added is asked first
     if token is not None:
-        app.add_middleware(Token, token)
+        app.add_middleware(Token, token, root)
     app.add_middleware(KnownHosts, hosts)
-    app.add_middleware(BodyLimits, limits.upload_bytes, limits.upload_seconds)
+    app.state.budget = Budget(limits.body_memory)
+    app.add_middleware(BodyLimits, limits.upload_bytes, limits.upload_seconds, app.state.budget)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Proxied, root, believed)
     return app
 
 
@@ -91,10 +100,12 @@ def _icon(_: Request) -> FileResponse:
     return FileResponse(_STATIC / "icon.svg")
 
 
-def _with_problems(app: FastAPI, token: bool) -> dict[str, Any]:
-    """Return the OpenAPI document, with the schema that all errors have; token: whether one is asked for."""
+def _with_problems(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the schema that all errors have."""
     schema = app.openapi()
-    if token:
+    if app.state.root:
+        schema["servers"] = [{"url": app.state.root}]
+    if app.state.asks_token:
         schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"token": []}]
         schema["paths"]["/healthz"]["get"]["security"] = []
@@ -139,7 +150,7 @@ def _add_watching(app: FastAPI) -> None:
             if scope["type"] != "http":
                 await self._app(scope, receive, send)
                 return
-            started, status = time.perf_counter(), 500
+            started, status = time.perf_counter(), 499  # stays where whoever asks goes before the answer
 
             async def noted(message: Message) -> None:
                 nonlocal status
@@ -150,6 +161,9 @@ def _add_watching(app: FastAPI) -> None:
             flying.inc()
             try:
                 await self._app(scope, receive, noted)
+            except Exception:
+                status = 500
+                raise
             finally:
                 flying.dec()
                 route = getattr(scope.get("route"), "path", "none")

@@ -14,6 +14,7 @@ from congener.web import models
 from congener.web.problems import RefusedError
 
 _FIELDS = 1000  # of a form
+_VALUES = 200_000  # of JSON: each may take thirty times its three characters; a question has some hundred
 _MANY = {"positive", "negative", "label", "rerank"}
 
 
@@ -44,10 +45,7 @@ async def read_asked(request: Request, model: type[models.Asked]) -> tuple[Any, 
         fields, picture, name = await read_form(request)
         content = _from_fields(fields, model)
     elif media_type(request) == "application/json":
-        try:
-            content = json.loads(await request.body())
-        except (ValueError, RecursionError):
-            raise RefusedError(422, "the request's body is not JSON") from None
+        content = await _read_json(request)
     else:
         raise RefusedError(415, "send application/json, or multipart/form-data with the picture in the field image")
     if isinstance(content, dict):
@@ -58,6 +56,19 @@ async def read_asked(request: Request, model: type[models.Asked]) -> tuple[Any, 
     if sum(each is not None for each in (asked.id, asked.upload, picture)) != 1:
         raise RefusedError(422, "ask with exactly one of: id, upload, image")
     return asked, picture, name
+
+
+async def _read_json(request: Request) -> Any:
+    """Return what a request's body says. Raises RefusedError where it is no JSON, or would take far more memory."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+    if sum(map(body.count, (b",", b"[", b"{"))) > _VALUES:
+        raise RefusedError(422, "the request's body holds too many values")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise RefusedError(422, "the request's body is not JSON") from None
 
 
 def _from_fields(fields: dict[str, list[str]], model: type[models.Asked]) -> dict[str, Any]:

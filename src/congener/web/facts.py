@@ -17,6 +17,8 @@ class Limits:
     upload_bytes: int = 32 * 2**20
     upload_seconds: float = 60.0
     """For a request's body to arrive."""
+    body_memory: int = 512 * 2**20
+    """That the bodies of all requests under way may take, in bytes: see `congener.web.bodies`."""
     decode_seconds: float = 10.0
     """For a picture to be decoded."""
     searches: int = 32

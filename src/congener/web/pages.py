@@ -43,7 +43,7 @@ def start(request: Request) -> Response:
     """Show the gallery: a `page` of all of it or of one `label`'s images; `find` narrows the list of labels."""
     asked = dict(_pairs(request))
     label, page, find = asked.get("label", ""), asked.get("page", "1"), asked.get("find", "")
-    if not (page.isascii() and page.isdigit() and 1 <= int(page[:10]) <= _LAST_PAGE):
+    if not (page.isascii() and page.isdigit() and len(page) <= 10 and 1 <= int(page) <= _LAST_PAGE):
         raise CongenerError(f"page takes a whole number from 1 on; not {page[:80]!r}")
     facts = _desk(request).facts()
     wall = _desk(request).wall(label or None, int(page))
@@ -59,15 +59,15 @@ def search(request: Request) -> Response:
     """Answer the question that the address holds; without one, go to the start."""
     desk, pairs = _desk(request), _pairs(request)
     if not pairs:
-        return RedirectResponse("/", 303)
+        return RedirectResponse(f"{_root(request)}/", 303)
     question = Question.parse(pairs)
-    address = Address(question, _thumbs(question, pairs))
+    address = Address(question, _thumbs(question, pairs), _root(request))
     with desk.counted():
         answer = desk.answer(question)
     facts = desk.facts()
     chips = [(kind, desk.row(id)) for kind, id in address.thumbs]
     shown: dict[str, Any] = {"question": question, "address": address, "answer": answer, "chips": chips}
-    shown |= {"target": _target(desk, question), "most": MOST}
+    shown |= {"target": _target(desk, question, _root(request)), "most": MOST}
     rerankers = {name: _RERANKERS.get(name, name) for name in RERANKERS}
     rerankers |= {spec: spec for spec in question.rerank if spec not in rerankers}
     return _page(request, "answer.html", facts=facts, labels=facts.labels[:_LABELS], rerankers=rerankers, **shown)
@@ -91,7 +91,7 @@ def report(request: Request) -> Response:
     """Return the last evaluation's report: a page of its own, with its own policy, for a frame of `/evaluation`."""
     made = request.app.state.jobs["evaluation"].result
     if made is None:
-        raise RefusedError(404, "no evaluation was made yet: start one at /evaluation")
+        raise RefusedError(404, f"no evaluation was made yet: start one at {_root(request)}/evaluation")
     return HTMLResponse(made, headers=_REPORT_HEADERS)
 
 
@@ -116,6 +116,8 @@ class Address:
     question: Question
     thumbs: tuple[tuple[str, int], ...]
     """("positive" | "negative", id) in the order given, which the address keeps: the last one is undone first."""
+    root: str = ""
+    """Before every path of the page: see `congener.web.proxy`."""
 
     def __call__(self, **changes: Any) -> str:
         """Return the address with some of the question changed."""
@@ -138,7 +140,7 @@ class Address:
 
     def _join(self, thumbs: tuple[tuple[str, int], ...], changes: dict[str, Any]) -> str:
         rest = self.question.query_string(**{"positive": (), "negative": ()} | changes)
-        return "/search?" + "&".join(part for part in (rest, urlencode(thumbs)) if part)
+        return f"{self.root}/search?" + "&".join(part for part in (rest, urlencode(thumbs)) if part)
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,14 @@ class Target:
         return max(round(self.width * scale), 1), max(round(self.height * scale), 1)
 
 
-def _target(desk: Desk, question: Question) -> Target:
+def _target(desk: Desk, question: Question, root: str) -> Target:
     if question.id is not None:
         found = desk.image(question.id)
         name, path = found.path.rpartition("/")[2], f"/images/{found.id}"
-        return Target(name, found.label_name, found.width, found.height, f"/api{path}/thumbnail", path)
+        return Target(name, found.label_name, found.width, found.height, f"{root}/api{path}/thumbnail", root + path)
     assert question.upload is not None
     sent = desk.upload(question.upload)
-    return Target(sent.name, None, sent.width, sent.height, f"/api/uploads/{sent.key}/thumbnail", None)
+    return Target(sent.name, None, sent.width, sent.height, f"{root}/api/uploads/{sent.key}/thumbnail", None)
 
 
 def _thumbs(question: Question, pairs: list[tuple[str, str]]) -> tuple[tuple[str, int], ...]:
@@ -191,7 +193,13 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
     return parse_qsl(request.url.query, keep_blank_values=True, errors="surrogateescape")
 
 
+def _root(request: Request) -> str:
+    root: str = request.app.state.root
+    return root
+
+
 def _page(request: Request, template: str, code: int = 200, **context: Any) -> Response:
+    context |= {"root": _root(request), "can_log_out": request.app.state.asks_token}
     return _templates.TemplateResponse(request, template, context, status_code=code)
 
 

@@ -7,8 +7,8 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from congener.extent import fitted
 from congener.original import Source, open_source
 from congener.preprocessing import Preprocess
 from congener.query import Box, crop
@@ -21,8 +21,7 @@ _QUALITY = 82
 
 def thumbnail(source: Source, side: int) -> bytes:
     """Return a picture, upright, as WebP of at most this side."""
-    picture = open_source(source, side)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    picture = fitted(open_source(source, side), side, enlarge=False)
     file = BytesIO()
     picture.save(file, "WEBP", quality=_QUALITY, method=2)
     return file.getvalue()

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -112,7 +113,7 @@ def add_problems(app: FastAPI) -> None:
         elif error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
             for_program = for_programs(request.url.path)
             detail = "nothing is at this address; " + (
-                "/openapi.json lists those there are" if for_program else "the gallery is at /"
+                "/openapi.json lists those there are" if for_program else f"the gallery is at {request.app.state.root}/"
             )
         response = answer(request, error.status_code, detail)
         response.headers.update(headers)
@@ -134,6 +135,8 @@ def add_problems(app: FastAPI) -> None:
 
             try:
                 await self._app(scope, receive, noted)
+            except ClientDisconnect:  # whoever sent it is gone: there is nobody to answer
+                return
             except Exception:
                 if scope["type"] == "http" and not begun:
                     detail = "something is wrong in Congener itself: its log says what"

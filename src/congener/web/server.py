@@ -1,19 +1,25 @@
 """Server: uvicorn, with bounds on what comes before a request's body, which it has none for."""
 
 import asyncio
+import logging
+import re
 import socket
+import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 32 * 2**10
 """Of a request's line and headers."""
 HEAD_SECONDS = 15.0
 """For these to arrive."""
-GRACE_SECONDS = 3
+GRACE_SECONDS = 1.0
 """For requests under way when the server is to end."""
+_LOGIN = re.compile(r"(/login)\?.*")
 _TOO_LARGE = f"The request's line and headers are over the limit of {HEAD_BYTES // 2**10} KiB."
 
 
@@ -78,7 +84,7 @@ class Impatient(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Ends streams of events first: it would wait for them."""
+    """Ends soon, and quietly: streams of events and requests that haven't come whole at once, others after a grace."""
 
     def __init__(self, config: uvicorn.Config, ending: asyncio.Event) -> None:
         super().__init__(config)
@@ -87,18 +93,57 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
         self._ending.set()
+        self._close(lambda cycle: cycle is None or cycle.more_body)
+        until = time.monotonic() + GRACE_SECONDS
+        while self.server_state.tasks and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        self._close(lambda _: True)
+        for task in self.server_state.tasks:
+            task.cancel()
         await super().shutdown(sockets)
+
+    def _close(self, which: Callable[[Any], bool]) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Impatient) and which(connection.cycle):
+                connection.transport.close()
+
+
+class Tokenless(logging.Filter):
+    """Keeps the token of a login link out of the log of requests, where somebody asks uvicorn for one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cut off what follows the path of a login link."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_LOGIN.sub(r"\1", each) if isinstance(each, str) else each for each in record.args)
+        return True
+
+
+class _Quiet:
+    """Lets requests that the server's end cuts off go without a word in the log."""
+
+    def __init__(self, app: ASGIApp, ending: asyncio.Event) -> None:
+        self._app, self._ending = app, ending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._ending.is_set():
+                raise
 
 
 def server(app: FastAPI, **config: Any) -> uvicorn.Server:
     """Return a server of the app; config: as of `uvicorn.Config`."""
+    access = logging.getLogger("uvicorn.access")
+    if not any(isinstance(each, Tokenless) for each in access.filters):
+        access.addFilter(Tokenless())
     ours: dict[str, Any] = {
         "http": Impatient,
         "ws": "none",
-        "timeout_graceful_shutdown": GRACE_SECONDS,
+        "timeout_graceful_shutdown": 1,
         "log_level": "warning",
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
     }
-    return _Server(uvicorn.Config(app, **ours | config), app.state.ending)
+    return _Server(uvicorn.Config(_Quiet(app, app.state.ending), **ours | config), app.state.ending)

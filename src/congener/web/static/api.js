@@ -1,5 +1,8 @@
 // Asking the server, and saying to people what came of it.
 
+/** What all addresses of the page begin with: nothing, or the path below which a proxy shows it. */
+export const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+
 /** Text from files as it may be shown: control characters and lone surrogates become �. */
 export const clean = (text) => String(text).replace(/[\p{Cc}\p{Cs}]/gu, "�");
 

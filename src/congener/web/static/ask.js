@@ -1,5 +1,5 @@
 // Asking with a picture: choose it, drop it anywhere, or paste it.
-import { ask, complain, role, say, settle } from "./api.js";
+import { ask, complain, role, root, say, settle } from "./api.js";
 
 async function send(file) {
   if (!file) return complain(new Error("That is no file: drop or paste a picture."));
@@ -9,8 +9,8 @@ async function send(file) {
   const form = new FormData();
   form.append("image", file, file.name);
   try {
-    const { upload } = await ask("/api/uploads", { method: "POST", body: form });
-    location.assign(`/search?upload=${encodeURIComponent(upload)}`);
+    const { upload } = await ask(`${root}/api/uploads`, { method: "POST", body: form });
+    location.assign(`${root}/search?upload=${encodeURIComponent(upload)}`);
   } catch (error) {
     complain(new Error(`${file.name}: ${error.message}`));
   } finally {

@@ -1,5 +1,5 @@
 // The list of copies and near copies: shown in parts, since there may be thousands of groups.
-import { element, role } from "./api.js";
+import { element, role, root } from "./api.js";
 import { task } from "./task.js";
 
 const PART = 50; // groups
@@ -13,8 +13,8 @@ function size(bytes) {
 
 function member({ id, path, width, height, bytes, distance }) {
   const file = path.slice(path.lastIndexOf("/") + 1);
-  const picture = element("img", { src: `/api/images/${id}/thumbnail?size=320`, alt: element("i", {}, file).textContent, loading: "lazy", width: 320, height: 320 });
-  const open = element("a", { class: "frame", href: `/images/${id}`, "data-role": "open" }, picture);
+  const picture = element("img", { src: `${root}/api/images/${id}/thumbnail?size=320`, alt: element("i", {}, file).textContent, loading: "lazy", width: 320, height: 320 });
+  const open = element("a", { class: "frame", href: `${root}/images/${id}`, "data-role": "open" }, picture);
   const apart = distance > 0 ? `, ${count(distance, "bit", "bits")} apart` : "";
   const facts = `${width.toLocaleString("en")} × ${height.toLocaleString("en")}, ${size(bytes)}${apart}`;
   return element("li", { "data-role": "duplicate", "data-id": id }, open, element("bdi", {}, path), element("div", { class: "faint" }, facts));
@@ -44,5 +44,5 @@ function show({ groups, copies, near, bytes, skipped }, state) {
 }
 
 export function mount() {
-  task("duplicates", "/api/duplicates", show);
+  task("duplicates", `${root}/api/duplicates`, show);
 }

@@ -1,5 +1,5 @@
 // From one answer to the next without losing the place: the new page's main part replaces the old one's.
-import { complain, role, roles, say, settle } from "./api.js";
+import { complain, role, roles, root, say, settle } from "./api.js";
 
 let under = null; // the way to the answer that is awaited
 let shown = location.pathname + location.search;
@@ -104,6 +104,6 @@ function sameAs(link) {
 addEventListener("popstate", () => {
   const address = location.pathname + location.search;
   if (address === shown) return;
-  if (location.pathname === "/search") go(location.href, { push: false });
+  if (location.pathname === `${root}/search`) go(location.href, { push: false });
   else location.reload();
 });

@@ -1,5 +1,5 @@
 // The larger picture: what the image's own page says, in a dialog over the answer.
-import { complain, element, role, roles } from "./api.js";
+import { complain, element, role, roles, root } from "./api.js";
 import { dismiss, draw } from "./why.js";
 
 let at = null; // the id of the hit that is shown
@@ -10,7 +10,7 @@ const hitOf = (id) => document.querySelector(`[data-role=hit][data-id="${id}"]`)
 export async function open(id) {
   at = id;
   try {
-    const answer = await fetch(`/images/${id}`, { headers: { accept: "text/html" } });
+    const answer = await fetch(`${root}/images/${id}`, { headers: { accept: "text/html" } });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const specimen = role("specimen", page);
     if (!specimen) throw new Error(role("detail", page)?.textContent ?? `The server answered ${answer.status}.`);

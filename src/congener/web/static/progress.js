@@ -1,5 +1,5 @@
 // How far the indexing is, as the server tells; and an offer to show what is new, never a change under the hand.
-import { clean, role } from "./api.js";
+import { clean, role, root } from "./api.js";
 
 const READ = "congener-read";
 const count = (number) => number.toLocaleString("en");
@@ -39,7 +39,7 @@ export function start() {
   };
   let source = null;
   const listen = () => {
-    source = new EventSource("/events");
+    source = new EventSource(`${root}/events`);
     source.addEventListener("progress", tell);
   };
   listen();

@@ -1,5 +1,5 @@
 // The wall grows as one scrolls, and pages far away are emptied: the document stays small at any number of images.
-import { ask, clean, complain, element, role, roles } from "./api.js";
+import { ask, clean, complain, element, role, roles, root } from "./api.js";
 
 const NEAR = 3; // pages kept on either side of those in sight
 const kept = new Map(); // page's element -> its tiles, while it is empty
@@ -44,7 +44,7 @@ function growing(wall, more, added, done) {
     busy = true;
     try {
       const words = new URLSearchParams({ page: next, ...(wall.dataset.label && { label: wall.dataset.label }) });
-      const page = await ask(`/api/images?${words}`);
+      const page = await ask(`${root}/api/images?${words}`);
       const sheet = element("ol", { class: "sheet", "data-role": "page", "data-page": page.page }, ...page.images.map(tile));
       sheet.start = 1 + (page.page - 1) * page.size;
       more.parentElement.before(sheet);
@@ -52,7 +52,7 @@ function growing(wall, more, added, done) {
       document.dispatchEvent(new CustomEvent("congener:grown"));
       next += 1;
       if (next > page.pages) more.parentElement.remove();
-      else more.href = `/?${new URLSearchParams({ ...Object.fromEntries(words), page: next })}`;
+      else more.href = `${root}/?${new URLSearchParams({ ...Object.fromEntries(words), page: next })}`;
     } catch (error) {
       complain(error);
     } finally {
@@ -66,11 +66,11 @@ function tile({ id, path, label_name }) {
   const file = path.slice(path.lastIndexOf("/") + 1);
   const name = clean(label_name ?? file);
   const picture = element("img", { alt: name, loading: "lazy", decoding: "async", width: 320, height: 320 });
-  picture.src = `/api/images/${id}/thumbnail?size=320`;
+  picture.src = `${root}/api/images/${id}/thumbnail?size=320`;
   const [first, ...rest] = name.split(", ");
   const also = rest.length ? [element("span", { class: "also" }, `, ${rest.join(", ")}`)] : [];
   const caption = element("span", { class: "caption", "aria-hidden": "true" }, element("bdi", {}, first, ...also));
-  const link = { href: `/search?id=${id}`, "data-role": "tile", "data-id": id, title: clean(path), tabindex: -1 };
+  const link = { href: `${root}/search?id=${id}`, "data-role": "tile", "data-id": id, title: clean(path), tabindex: -1 };
   return element("li", { class: "tile" }, element("a", link, element("span", { class: "frame" }, picture), caption));
 }
 

@@ -1,5 +1,5 @@
 // Why a hit is like the target: on hover, by the button, or by a key.
-import { ask, complain, element, role } from "./api.js";
+import { ask, complain, element, role, root } from "./api.js";
 import { hottest, lay } from "./heat.js";
 
 const DELAY = 350; // ms of resting on a picture; to pass over it asks nothing
@@ -21,7 +21,7 @@ async function fetched(id, signal) {
   const body = JSON.stringify(question(id));
   if (!answers.has(body)) {
     const headers = { "content-type": "application/json", accept: "application/json" };
-    answers.set(body, await ask("/api/explain", { method: "POST", body, headers, signal }));
+    answers.set(body, await ask(`${root}/api/explain`, { method: "POST", body, headers, signal }));
     if (answers.size > 200) answers.delete(answers.keys().next().value);
   }
   return answers.get(body);

@@ -1,0 +1,37 @@
+"""The tests see what is changed in the code: a sample of mutants, as a long run; how they are made, in a moment."""
+
+from pathlib import Path
+
+import pytest
+
+from .mutants.covering import COVERING
+from .mutants.run import ROOT, SEED, files_of, table, trials
+
+
+def test_every_file_and_test_that_is_named_is_there() -> None:
+    for part, (_, tests) in COVERING.items():
+        assert files_of(part)
+        assert all((ROOT / test).exists() for test in tests), part
+
+
+def test_mutants_differ_from_the_code_in_one_line_and_are_the_same_again(tmp_path: Path) -> None:
+    pytest.importorskip("cosmic_ray", reason="mutants are made by cosmic-ray: pip install cosmic-ray")
+    from .mutants.changes import sample
+
+    source = "def least(a: int | None, b: int = 3) -> int | None:\n    return a if a and a < b else b\n"
+    (tmp_path / "some.py").write_text(source)
+    found = sample(tmp_path, ["some.py"], 50, seed=1)
+    assert found == sample(tmp_path, ["some.py"], 50, seed=1)
+    assert {mutant.place[0] for mutant in found} == {1, 2}
+    for mutant in found:
+        assert mutant.code(source) != source
+        assert mutant.code(source).count("int | None") == 2  # types aren't changed
+        compile(mutant.code(source), "some.py", "exec")
+
+
+@pytest.mark.long
+def test_nine_mutants_of_ten_are_killed() -> None:
+    pytest.importorskip("cosmic_ray", reason="mutants are made by cosmic-ray: pip install cosmic-ray")
+    done = list(trials(list(COVERING), 100, SEED))
+    assert len(done) == 100
+    assert sum(trial.outcome != "survived" for trial in done) >= 90, table(done)
