@@ -11,23 +11,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from congener import codes, fingerprint
+from congener import codes
+from congener.contents import Content, File, look_at_all
 from congener.cores import cores
-from congener.errors import CongenerError, ImageError
-from congener.fingerprint import BITS, Fingerprint, apart
+from congener.errors import CongenerError
+from congener.fingerprint import BITS
 from congener.gallery import Gallery
 from congener.labels import Labels
+from congener.near import Near, near_groups
 from congener.store import Row
 from congener.update import Progress, Skipped
 from congener.workers import Workers
+from congener.worth import Link
 
-DEFAULT = 80
+DEFAULT = 120
 """By how many bits of 512 near copies may differ. See docs/duplicates.md and benchmarks/duplicates.py."""
 
 MOST = BITS // 2
@@ -36,7 +39,7 @@ MOST = BITS // 2
 NEIGHBOURS = 10
 """How many of a picture's nearest by embedding are compared with it."""
 
-MIN_COSINE = 0.5
+MIN_COSINE = 0.3
 """Of pooled features: below it two pictures aren't compared. These don't depend on what else is in the gallery."""
 
 _BATCH = 1024  # queries at once: 4 MiB of scores for each 1,000 images
@@ -58,6 +61,10 @@ class Member:
     height: int
     distance: int
     """How much it differs from the group's first, in bits of 512: see `fingerprint.apart`. 0 for an exact copy."""
+    link: Link | None
+    """Whether the path is a link, or another name of a file that is in the group already: it takes no room."""
+    marked: bool
+    """Whether it is the group's first with a mark on it, such as a name in a corner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,13 @@ class Group:
 
     @property
     def bytes(self) -> int:
-        """Of all but the first."""
-        return sum(member.bytes for member in self.images[1:])
+        """That could be saved: of all but the first, without links and what bears a mark."""
+        return sum(member.bytes for member in self.images[1:] if not member.link and not member.marked)
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What is there more than once. images = distinct + copies + near + len(skipped)."""
+    """What is there more than once. images = distinct + copies + near + links + len(skipped)."""
 
     images: int
     """In the gallery."""
@@ -85,8 +92,12 @@ class Duplicates:
     """Exact copies beyond the first of their group."""
     near: int
     """Near copies beyond the first of their group."""
+    marked: int
+    """Those of the near that bear a mark which the first of their group has not."""
+    links: int
+    """Links, symbolic or hard, to what is counted already. They are in a group only beside copies."""
     bytes: int
-    """Of the files of copies and near copies."""
+    """That could be saved: of the files of copies and near copies, without links and what bears a mark."""
     threshold: int
     groups: tuple[Group, ...]
     """Copies, then near ones, each by the path of their first."""
@@ -97,24 +108,6 @@ class Duplicates:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
         return asdict(self)
-
-
-class _Picture(NamedTuple):
-    """One content: its files, those first that are worth keeping, and what they show."""
-
-    rows: tuple[Row, ...]
-    width: int
-    height: int
-    look: Fingerprint
-
-    def members(self, labels: Labels, distance: int = 0) -> Iterator[Member]:
-        for row in self.rows:
-            yield Member(row.id, row.path, labels.of(row.path), row.size, self.width, self.height, distance)
-
-    def worth(self) -> tuple[int, int, int, bytes]:
-        """Sort first what is worth keeping."""
-        row = self.rows[0]
-        return (-self.width * self.height, -row.size, *_shortest(row))
 
 
 def check(threshold: int) -> None:
@@ -129,34 +122,41 @@ def find_duplicates(gallery: Gallery, threshold: int = DEFAULT, progress: Progre
     threshold: bits, 0 to `MOST`, in which a near copy may differ from the first of its group. progress: called with
     the numbers of pictures done and to do: first those whose nearest are looked for, then those that are opened.
 
-    First in a group is what has most pixels, then most bytes, then the shortest path, as copies are named by
-    adding to a name; then the least. Files of equal content are one group of copies, of which the first alone may be
-    in a group of near copies too. Raises CongenerError for another threshold.
+    First in a group is what is worth keeping (see `worth`), but a clean picture before the same with a mark. Files
+    of equal content are one group of copies, of which the first alone may be in a group of near copies too. Raises
+    CongenerError for another threshold.
     """
     check(threshold)
     started = time.perf_counter()
-    contents: defaultdict[bytes, list[Row]] = defaultdict(list)
+    by_content: defaultdict[bytes, list[Row]] = defaultdict(list)
     for row in gallery.rows():
-        contents[row.content].append(row)
-    files = list(contents.values())
+        by_content[row.content].append(row)
+    files = list(by_content.values())
     pairs = _candidates(gallery, files, progress)
     wanted = sorted({*pairs.ravel().tolist(), *(at for at, rows in enumerate(files) if len(rows) > 1)})
-    pictures, skipped = _look_at_all(gallery.folder, [files[at] for at in wanted], progress)
-    seen = dict(zip(wanted, pictures, strict=True))
+    with Workers() as workers, ThreadPoolExecutor(cores(), "congener") as pool:
+        try:
+            contents, skipped = look_at_all(gallery.folder, [files[at] for at in wanted], workers, pool, progress)
+            there = {at: content for at, content in zip(wanted, contents, strict=True) if content}
+            groups = near_groups(gallery.folder, there, pairs, threshold, workers, pool, progress)
+        finally:
+            pool.shutdown(cancel_futures=True)
     labels = gallery.labels
-    there = [picture for picture in pictures if picture]
-    copies = [Group("copies", tuple(each.members(labels))) for each in there if len(each.rows) > 1]
-    near = [_near_group(group, labels) for group in _near(seen, pairs, threshold)]
-    groups = *_by_path(copies), *_by_path(near)
-    images, spare = sum(map(len, files)), [sum(len(each.images) - 1 for each in kind) for kind in (copies, near)]
+    twice = [each for each in there.values() if each.is_twice]
+    copies = [Group("copies", tuple(_members(each, each.files, labels, 0, False))) for each in twice]
+    near = [_near_group(group, labels) for group in groups]
+    images, again = sum(map(len, files)), [file.link is not None for each in there.values() for file in each.files[1:]]
+    spare = sum(len(group) - 1 for group in groups)
     return Duplicates(
         images=images,
-        distinct=images - sum(spare) - len(skipped),
-        copies=spare[0],
-        near=spare[1],
-        bytes=sum(group.bytes for group in groups),
+        distinct=images - len(again) - spare - len(skipped),
+        copies=again.count(False),
+        near=spare,
+        marked=sum(each.marked for group in groups for each in group),
+        links=again.count(True),
+        bytes=sum(group.bytes for group in (*copies, *near)),
         threshold=threshold,
-        groups=groups,
+        groups=(*_by_path(copies), *_by_path(near)),
         skipped=tuple(sorted(skipped, key=lambda each: os.fsencode(each.path))),
         seconds=time.perf_counter() - started,
     )
@@ -197,110 +197,26 @@ def _cosines(gallery: Gallery, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.where((ids[at] == pairs).all(axis=1), cosines, -1)  # an image may have gone meanwhile
 
 
-def _look_at_all(
-    folder: Path, files: Sequence[Sequence[Row]], progress: Progress | None
-) -> tuple[list[_Picture | None], list[Skipped]]:
-    """Look at each content, in as many processes as cores: see `congener.workers`."""
-    pictures: list[_Picture | None] = []
-    skipped: list[Skipped] = []
-    with Workers() as workers, ThreadPoolExecutor(cores(), "congener") as pool:
-        try:
-            for picture, problems in pool.map(lambda rows: _look_at(folder, rows, workers), files):
-                pictures.append(picture)
-                skipped += problems
-                if progress:
-                    progress(len(pictures), len(files))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return pictures, skipped
+def _members(content: Content, files: Iterable[File], labels: Labels, bits: int, marked: bool) -> Iterator[Member]:
+    for file in files:
+        row = file.row
+        yield Member(
+            id=row.id,
+            path=row.path,
+            label=labels.of(row.path),
+            bytes=row.size,
+            width=content.width,
+            height=content.height,
+            distance=bits,
+            link=file.link,
+            marked=marked,
+        )
 
 
-def _look_at(folder: Path, rows: Sequence[Row], workers: Workers) -> tuple[_Picture | None, list[Skipped]]:
-    """Return what files of equal content show, if one can be read, and which of them are no longer so."""
-    skipped = []
-    present = []
-    for row in sorted(rows, key=_shortest):
-        problem = _changed(folder / row.path, row)
-        if problem:
-            skipped.append(Skipped(row.path, problem))
-        else:
-            present.append(row)
-    while present:
-        try:
-            width, height, look = workers.call(fingerprint.read, os.path.abspath(folder / present[0].path))
-            return _Picture(tuple(present), width, height, look), skipped
-        except ImageError as error:
-            skipped.append(Skipped(present.pop(0).path, str(error)))
-    return None, skipped
-
-
-def _changed(file: Path, row: Row) -> str | None:
-    try:
-        status = file.stat()
-    except OSError as error:
-        return f"can't be read: {error.strerror}"
-    same = (status.st_size, status.st_mtime_ns) == (row.size, row.mtime_ns)
-    return None if same else "changed since it was indexed: run again"
-
-
-def _near(
-    seen: dict[int, _Picture | None], pairs: NDArray[np.int64], threshold: int
-) -> Iterator[list[tuple[_Picture, int]]]:
-    """Yield groups of near copies, with the distance of each to the first, which it is within the threshold of.
-
-    A chain of small steps may lead from one picture to quite another. So what hangs together is cut: the best of it
-    with all that are near to that, then the best of the rest, and so on. What remains alone is near to nothing
-    that is kept of a group, and is not listed.
-    """
-    there = {at: picture for at, picture in seen.items() if picture}
-    for component in _components(_close(there, pairs, threshold)):
-        rest = sorted((there[at] for at in component), key=_Picture.worth)
-        while len(rest) > 1:
-            differ = apart(np.stack([picture.look for picture in rest]), rest[0].look, threshold).tolist()
-            group = [(picture, bits) for picture, bits in zip(rest, differ, strict=True) if bits <= threshold]
-            rest = [picture for picture, bits in zip(rest, differ, strict=True) if bits > threshold]
-            if len(group) > 1:
-                yield group
-
-
-def _close(there: dict[int, _Picture], pairs: NDArray[np.int64], threshold: int) -> list[list[int]]:
-    """Return the pairs of pictures that are that close."""
-    if not there:
-        return []
-    keys = np.array(sorted(there))
-    looks = np.stack([there[at].look for at in keys.tolist()])
-    pairs = pairs[np.isin(pairs, keys).all(axis=1)]
-    ends = looks[np.searchsorted(keys, pairs)]
-    near: list[list[int]] = pairs[apart(ends[:, 0], ends[:, 1], threshold) <= threshold].tolist()
-    return near
-
-
-def _components(pairs: Iterable[Sequence[int]]) -> Iterator[set[int]]:
-    """Yield the sets that pairs connect."""
-    beside: defaultdict[int, list[int]] = defaultdict(list)
-    for a, b in pairs:
-        beside[a].append(b)
-        beside[b].append(a)
-    done: set[int] = set()
-    for start in beside:
-        if start in done:
-            continue
-        component, pending = {start}, [start]
-        while pending:
-            fresh = set(beside[pending.pop()]) - component
-            component |= fresh
-            pending += fresh
-        done |= component
-        yield component
-
-
-def _near_group(pictures: Sequence[tuple[_Picture, int]], labels: Labels) -> Group:
-    return Group("near", tuple(next(picture.members(labels, bits)) for picture, bits in pictures))
+def _near_group(group: Sequence[Near], labels: Labels) -> Group:
+    each = (_members(near.content, near.content.files[:1], labels, near.bits, near.marked) for near in group)
+    return Group("near", tuple(chain.from_iterable(each)))
 
 
 def _by_path(groups: Iterable[Group]) -> list[Group]:
     return sorted(groups, key=lambda group: os.fsencode(group.images[0].path))
-
-
-def _shortest(row: Row) -> tuple[int, bytes]:
-    return len(row.path), os.fsencode(row.path)

@@ -26,6 +26,7 @@ __all__ = [
     "PIXEL_LIMIT",
     "from_array",
     "from_picture",
+    "has_camera",
     "not_a_file",
     "open_file",
     "open_image",
@@ -44,6 +45,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_CAMERA = 0x010F, 0x0110  # make and model
+_EXIF, _TAKEN = 0x8769, 0x9003  # DateTimeOriginal
 
 T = TypeVar("T")
 
@@ -106,6 +109,20 @@ def _size_once(file: IO[bytes]) -> tuple[int, int]:
     with OWN_RULES, _read_header(Metered(file)) as image:
         turned = 5 <= _orientation(image) <= 8  # by a quarter
         return image.size[::-1] if turned else image.size
+
+
+def has_camera(source: str | os.PathLike[str] | bytes) -> bool:
+    """Tell whether a picture's EXIF names a camera or when it was taken, as edits often lose. Raises ImageError."""
+    with BytesIO(source) if isinstance(source, bytes) else open_file(source) as file, _reasons(file):
+        return _despite_warnings(lambda: _camera_once(file))
+
+
+def _camera_once(file: IO[bytes]) -> bool:
+    with OWN_RULES, _read_header(Metered(file)) as image, suppress(Exception):  # absurd EXIF names none
+        exif = image.getexif()
+        facts = *(exif.get(tag) for tag in _CAMERA), exif.get_ifd(_EXIF).get(_TAKEN)
+        return any(str(fact).strip(" \0") for fact in facts if fact)
+    return False
 
 
 def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
