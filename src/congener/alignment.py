@@ -1,12 +1,12 @@
 """Alignment: where a picture lies within another that shows the same, to a fraction of a pixel."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 """(height, width): a picture's grey, or what is measured at each of its pixels, in units of 0 to 255."""
 
 

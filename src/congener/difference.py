@@ -109,7 +109,8 @@ def _lay(first: Image.Image, second: Image.Image, boxes: tuple[Box, Box], side: 
     placement = align(one.convert("L"), other.convert("L"))
     moved = [placement.of(plane, Image.Resampling.BICUBIC) for plane in _planes(other)]
     inside = _eroded(placement, size[1], size[0])
-    return Aligned(*(np.stack([blurred(plane) for plane in each], axis=-1) for each in (_planes(one), moved)), inside)
+    a, b = (np.stack([blurred(plane) for plane in each], axis=-1, dtype=np.float32) for each in (_planes(one), moved))
+    return Aligned(a, b, inside)
 
 
 def _planes(picture: Image.Image) -> list[Plane]:
@@ -119,7 +120,8 @@ def _planes(picture: Image.Image) -> list[Plane]:
 def _eroded(placement: Placement, height: int, width: int) -> NDArray[np.bool_]:
     padded = np.pad(placement.covers(height, width), _MARGIN)
     rows = np.logical_and.reduce([padded[at : at + height] for at in range(2 * _MARGIN + 1)])
-    return np.logical_and.reduce([rows[:, at : at + width] for at in range(2 * _MARGIN + 1)])
+    inside: NDArray[np.bool_] = np.logical_and.reduce([rows[:, at : at + width] for at in range(2 * _MARGIN + 1)])
+    return inside
 
 
 def blurred(plane: Plane) -> Plane:

@@ -1,9 +1,11 @@
 """Marks: a line of writing that one of two pictures has and the other has not, such as a photographer's name."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 
 _SIGN = 0.85  # of what differs must be brighter, or darker, in the one: two writings differ both ways
 _LONG = 0.12  # of the short side: what a line of writing has at least
