@@ -99,10 +99,14 @@ def of(gallery: Gallery, threshold: int = DEFAULT) -> Duplicates:
 
 
 def checked(found: Duplicates) -> Duplicates:
-    spare = {kind: sum(len(g.images) - 1 for g in found.groups if g.kind == kind) for kind in ("copies", "near")}
+    spare = {
+        kind: sum(not m.link for g in found.groups if g.kind == kind for m in g.images[1:])
+        for kind in ("copies", "near")
+    }
     assert spare == {"copies": found.copies, "near": found.near}
-    assert found.images == found.distinct + found.copies + found.near + len(found.skipped)
-    assert found.bytes == sum(member.bytes for group in found.groups for member in group.images[1:])
+    assert found.images == found.distinct + found.copies + found.near + found.links + len(found.skipped)
+    saved = [m.bytes for group in found.groups for m in group.images[1:] if not m.link and not m.marked]
+    assert found.bytes == sum(saved)
     for group in found.groups:
         limit = 0 if group.kind == "copies" else found.threshold
         assert group.images[0].distance == 0
@@ -138,13 +142,13 @@ def test_files_of_equal_content_are_copies(colours: Path, encoder: MeanColour) -
     shutil.copy(colours / "warm/red.png", colours / "warm/red (1).png")
     shutil.copy(colours / "warm/red.png", colours / "cold/a-copy.png")
     found = of(Gallery(colours, encoder=encoder))
-    assert paths(found) == [["warm/red.png", "cold/a-copy.png", "warm/red (1).png"]]  # the shortest path first
+    assert paths(found) == [["warm/red.png", "warm/red (1).png", "cold/a-copy.png"]]  # the older copy first
     (group,) = found.groups
     assert group.kind == "copies"
     assert (found.images, found.distinct, found.copies, found.near, found.skipped) == (7, 5, 2, 0, ())
     size = (colours / "warm/red.png").stat().st_size
     assert {(m.bytes, m.width, m.height, m.distance) for m in group.images} == {(size, 12, 12, 0)}
-    assert [member.label for member in group.images] == ["warm", "cold", "warm"]
+    assert [member.label for member in group.images] == ["warm", "warm", "cold"]
     assert found.bytes == group.bytes == 2 * size
 
 
@@ -472,12 +476,15 @@ def test_as_dict_has_plain_values(folder: Path, encoder: MeanColour) -> None:
     cells(1).save(folder / "one.bmp")
     fields = of(Gallery(folder, encoder=encoder)).as_dict()
     assert fields.keys() == {
-        *("images", "distinct", "copies", "near", "bytes", "threshold", "groups", "skipped", "seconds"),
+        *("images", "distinct", "copies", "near", "marked", "links", "bytes", "threshold", "groups", "skipped"),
+        "seconds",
     }
     (group,) = fields["groups"]
     assert group["kind"] == "near"
     assert [member["path"] for member in group["images"]] == ["one.bmp", "one.png"]
-    assert group["images"][0].keys() == {"id", "path", "label", "bytes", "width", "height", "distance"}
+    assert group["images"][0].keys() == {
+        *("id", "path", "label", "bytes", "width", "height", "distance", "link", "marked"),
+    }
 
 
 # the hash

@@ -122,7 +122,7 @@ def _same_colours(a: NDArray[np.uint8], b: NDArray[np.uint8], one_hue: NDArray[n
 
 def _edited(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Tell whether chroma is alike but for its saturation and a cast over all."""
-    first, second = (chroma.reshape(*chroma.shape[:-1], -1, 2) for chroma in (first, second))
+    first, second = (chroma.reshape(*chroma.shape[:-1], 16, 2) for chroma in (first, second))
     means = [chroma.mean(axis=-2, keepdims=True) for chroma in (first, second)]
     one, other = first - means[0], second - means[1]
     share = (one * other).sum(axis=(-1, -2)) / np.maximum((other * other).sum(axis=(-1, -2)), 1)
