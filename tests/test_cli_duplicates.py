@@ -28,7 +28,7 @@ def twice(colours: Path) -> Path:
 def test_groups_for_people(run: Run, twice: Path) -> None:
     done = run("duplicates", twice)
     assert (done.code, done.err) == (0, "")
-    one, other = (read(str(twice / "cold" / name))[2] for name in ("blue.png", "blue small.png"))
+    one, other = (read(str(twice / "cold" / name))[3] for name in ("blue.png", "blue small.png"))
     bits = int(apart(one, other))
     assert 0 < bits < 40
     red, blue, small = ((twice / f"{name}.png").stat().st_size for name in ("warm/red", "cold/blue", "cold/blue small"))

@@ -189,7 +189,6 @@ EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "gamma": _toned(0.75),
     "grey": lambda picture: picture.convert("L").convert("RGB"),
     "sepia": _sepia,
-    "warm": lambda picture: Image.fromarray(np.clip(np.asarray(picture) * [1.1, 1, 0.9], 0, 255).astype(np.uint8)),
     "bars": lambda picture: ImageOps.expand(picture, (0, 30), "black"),
     "white frame": lambda picture: _saved(ImageOps.expand(picture, 20, "white"), 85),
     "red frame": lambda picture: ImageOps.expand(picture, 9, "firebrick"),

@@ -27,9 +27,12 @@ LIMIT = 0.7
 Verdict = Literal["copy", "marked", "first marked", "other"]
 """Of a second picture to a first: a copy; one with a mark that the first has not; without one that it has; neither."""
 
+_CLEAN = 0.2  # what may differ in two pictures that are alike to a hair elsewhere
+_OUTLIER = 25.0  # times the 99th percentile
 _CERTAIN = 2.0  # what differs so much at a coarse look differs
-_FEW = 320
-_STRETCHED = 1.15
+_FEW = 320  # pixels of the long side, in which borders are looked for
+_STRETCHED = 1.15  # how much two pictures' shapes may differ
+_SAME_BOX = 0.03
 _COARSE = 128  # pixels of the long side, for a first look
 _MUCH = 0.15  # of a picture: what differs in more of it is another one, and no mark
 _MARGIN = 3  # pixels at an edge that aren't compared: what lies beyond is unknown
@@ -67,10 +70,18 @@ def within(picture: Image.Image) -> Box:
 
 def judge(first: Image.Image, box: Box, second: Image.Image, other_box: Box) -> Verdict:
     """Return what a second RGB picture is to a first; borders around the boxes in either don't count."""
-    for pair in dict.fromkeys([(WHOLE, WHOLE), (box, other_box), (WHOLE, other_box), (box, WHOLE)]):
+    pairs = [(box, other_box), (WHOLE, other_box), (box, WHOLE), (WHOLE, WHOLE)]
+    if max(abs(a - b) for a, b in zip(box, other_box, strict=True)) < _SAME_BOX:
+        pairs = [(WHOLE, WHOLE), (box, other_box)]  # neither has a border more than the other
+    for pair in dict.fromkeys(pairs):
         if _shaped_alike(first, second, *pair) and (verdict := _judge(first, second, *pair)):
             return verdict
     return "other"
+
+
+def _limit(differ: Plane) -> float:
+    """Return how much a place may differ, where nearly all others (height, width) differ by so little or so much."""
+    return float(np.clip(_OUTLIER * np.quantile(differ, 0.99), _CLEAN, LIMIT))
 
 
 def _shaped_alike(first: Image.Image, second: Image.Image, box: Box, other_box: Box) -> bool:
@@ -86,14 +97,15 @@ def _judge(first: Image.Image, second: Image.Image, box: Box, other_box: Box) ->
         if np.count_nonzero(laid.inside) < laid.inside.size / 2:
             return None
         differ, toned = _least(laid)
-        if not (differ > LIMIT).any():
+        limit = _limit(differ)
+        if not (differ > limit).any():
             if side == SIDE or max(laid.inside.shape) < side:
                 return "copy"
-        elif (differ > LIMIT).mean() > _MUCH:
+        elif (differ > limit).mean() > _MUCH:
             return None
-        elif differ.max() > _CERTAIN and not is_one_sided(*toned, differ > LIMIT):
+        elif differ.max() > _CERTAIN and not is_one_sided(*toned, differ > limit):
             return "other"
-    has = mark(*toned, differ > LIMIT)
+    has = mark(*toned, differ > limit)
     return "other" if has is None else ("first marked", "marked")[has]
 
 
