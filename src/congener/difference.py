@@ -147,8 +147,8 @@ def blurred(plane: Plane) -> Plane:
     return plane
 
 
-def _least(laid: Aligned) -> tuple[Plane, tuple[Plane, Plane]]:
-    """Return how unlike the two are at each place, and their lumas in equal tones, by the tones that fit better.
+def _least(laid: Aligned) -> tuple[Plane, tuple[Colours, Colours]]:
+    """Return how unlike the two are at each place, and both in equal tones, by the tones that fit better.
 
     One way round may be impossible: grey tells nothing of the colours that it was made of.
     """
@@ -156,12 +156,12 @@ def _least(laid: Aligned) -> tuple[Plane, tuple[Plane, Plane]]:
     for wanted, given in ((laid.first, laid.second), (laid.second, laid.first)):
         toned = as_in(wanted, given, laid.inside)
         differ = unlike(wanted, toned, laid.inside)
-        lumas = (wanted @ LUMA, toned @ LUMA)
-        ways.append((float(differ.max()), differ, lumas if wanted is laid.first else lumas[::-1]))
+        both = (wanted, toned) if wanted is laid.first else (toned, wanted)
+        ways.append((float(differ.max()), differ, both))
         if ways[-1][0] <= LIMIT:
             break
-    _, differ, lumas = min(ways, key=lambda way: way[0])
-    return differ, lumas
+    _, differ, both = min(ways, key=lambda way: way[0])
+    return differ, both
 
 
 def unlike(one: Colours, other: Colours, inside: NDArray[np.bool_]) -> Plane:

@@ -11,12 +11,12 @@ _SIGN = 0.85  # of what differs must be brighter, or darker, in the one: two wri
 _LONG = 0.12  # of the short side: what a line of writing has at least
 _ASPECT = 2.0  # and how many times its height
 _STROKES = 3  # it crosses its own mean so often
-_CLEAR = 2.0  # how many times as much as in the clean picture the strokes stand out from what is beside them
-_FLAT = 0.4  # levels: the median of steps from pixel to pixel; paper and drawings have less
+_CLEAR = 1.2  # how many times as sharp as in the clean picture the strokes' edges are
+_FLAT = 0.8  # levels: the median of steps from pixel to pixel; paper and drawings have less
 
 
 def mark(first: Plane, second: Plane, differs: NDArray[np.bool_]) -> int | None:
-    """Return which of two lumas (height, width) in equal tones has a mark that the other has not: 0, 1, or None.
+    """Return which of two pictures (height, width, 3) in equal tones has a mark that the other has not: 0, 1, or None.
 
     differs: (height / 2, width / 2), where the two do. A mark is one line of several strokes in one colour, all
     brighter or all darker than what is below, on the ground of a photo. On paper, a board, a slide, whatever differs
@@ -24,36 +24,40 @@ def mark(first: Plane, second: Plane, differs: NDArray[np.bool_]) -> int | None:
     """
     box = _box(differs)
     height, width = first[box].shape[:2]
-    if max(height, width) < max(_LONG * min(first.shape), _ASPECT * min(height, width)):
+    if max(height, width) < max(_LONG * min(first.shape[:2]), _ASPECT * min(height, width)):
         return None
-    one, other = first[box], second[box]
-    difference = np.abs(one - other)
-    strong = difference > 0.5 * np.quantile(difference, 0.95)
-    ring = _grown(strong) & ~strong
-    if not ring.any() or not is_one_sided(first, second, differs):
+    if not is_one_sided(first, second, differs):
         return None
-    stand_out = [abs(float(plane[strong].mean() - plane[ring].mean())) for plane in (one, other)]
-    has = int(stand_out[1] > stand_out[0])
-    clear = max(stand_out) > _CLEAR * min(stand_out)
-    return has if clear and _strokes(difference) >= _STROKES and _is_photo((other, one)[has]) else None
+    one, other = _telling(first, second, box)
+    edges = _steps(one - other)
+    strong = edges >= np.quantile(edges, 0.85)
+    drawn = [float(_steps(plane)[strong].mean()) for plane in (one, other)]
+    has = int(drawn[1] > drawn[0])
+    clean = (second, first)[has]
+    photo = max(float(np.median(_steps(plane.mean(axis=2)))) for plane in (clean, clean[box])) > _FLAT
+    clear = max(drawn) > _CLEAR * min(drawn)
+    return has if photo and clear and _strokes(np.abs(one - other)) >= _STROKES else None
 
 
 def is_one_sided(first: Plane, second: Plane, differs: NDArray[np.bool_]) -> bool:
-    """Tell whether one of two lumas (height, width) is brighter in nearly all that differs (height / 2, width / 2)."""
-    box = _box(differs)
-    difference = first[box] - second[box]
+    """Tell whether one of two pictures is brighter, in the channel that differs most, in nearly all that differs."""
+    one, other = _telling(first, second, _box(differs))
+    difference = one - other
     energy = difference**2
     brighter = float(energy[difference > 0].sum() / energy.sum())
     return max(brighter, 1 - brighter) > _SIGN
 
 
-def _grown(there: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return what is there, and what is within two pixels of it."""
-    for _ in range(2):
-        padded = np.pad(there, 1)
-        rows = padded[:-2] | padded[1:-1] | padded[2:]
-        there = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
-    return there
+def _telling(first: Plane, second: Plane, box: tuple[slice, slice]) -> tuple[Plane, Plane]:
+    """Return the channel of two pictures, within a box, in which they differ most."""
+    channel = int(((first[box] - second[box]) ** 2).sum(axis=(0, 1)).argmax())
+    return first[box][..., channel], second[box][..., channel]
+
+
+def _steps(plane: Plane) -> Plane:
+    """Return how much a plane (height, width) changes from each pixel to the next, across and down."""
+    steps: Plane = np.abs(np.diff(plane, axis=1))[1:] + np.abs(np.diff(plane, axis=0))[:, 1:]
+    return steps
 
 
 def _box(differs: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -66,7 +70,3 @@ def _strokes(difference: Plane) -> int:
     profile = difference.mean(axis=int(difference.shape[1] > difference.shape[0]) ^ 1)
     above = profile > profile.mean()
     return int(np.count_nonzero(above[1:] & ~above[:-1]))
-
-
-def _is_photo(ground: Plane) -> bool:
-    return bool(np.median(np.abs(np.diff(ground, axis=1))) > _FLAT)
