@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Plane = NDArray[np.floating[Any]]
 
 _SIGN = 0.85  # of what differs must be brighter, or darker, in the one: two writings differ both ways
+_PEAK = 0.5  # and the other way nothing may differ by more than so much of it
 _LONG = 0.12  # of the short side: what a line of writing has at least
 _ASPECT = 2.0  # and how many times its height
 _STROKES = 3  # it crosses its own mean so often
@@ -45,7 +46,8 @@ def is_one_sided(first: Plane, second: Plane, differs: NDArray[np.bool_]) -> boo
     difference = one - other
     energy = difference**2
     brighter = float(energy[difference > 0].sum() / energy.sum())
-    return max(brighter, 1 - brighter) > _SIGN
+    peaks = sorted((max(float(difference.max()), 0.0), max(float(-difference.min()), 0.0)))
+    return max(brighter, 1 - brighter) > _SIGN and peaks[0] < _PEAK * peaks[1]
 
 
 def _telling(first: Plane, second: Plane, box: tuple[slice, slice]) -> tuple[Plane, Plane]:
