@@ -29,8 +29,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from common import machine, made, photos, report
 from congener import Gallery, codes
 from congener.cores import cores
-from congener.duplicates import DEFAULT, NEIGHBOURS, find_duplicates
-from congener.fingerprint import BITS, TARGET, apart, fingerprint
+from congener.duplicates.find import DEFAULT, NEIGHBOURS, find_duplicates
+from congener.duplicates.fingerprint import BITS, TARGET, apart, fingerprint
 from congener.images import open_image
 from congener.indexes import ExactIndex
 from peers import peers_python

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from congener.fingerprint import apart, read
+from congener.duplicates.fingerprint import apart, read
 
 from . import test_cli
 from .conftest import write

@@ -11,7 +11,7 @@ from congener.results import Results
 
 if TYPE_CHECKING:
     from congener.comparison import Comparison
-    from congener.duplicates import Duplicates, Member
+    from congener.duplicates.find import Duplicates, Member
     from congener.evaluation import Report
     from congener.update import Skipped, UpdateReport
 

@@ -24,7 +24,7 @@ def duplicates(folder: Path, stores: tuple[Path, ...], threshold: int | None, as
     Exact copies, and near ones: another size, format, quality or brightness, a slight crop, a frame, a tint, a mark.
     The first of a group is the one worth keeping. Links are no copies. Indexes first what is new or changed.
     """
-    from congener.duplicates import DEFAULT, check, find_duplicates
+    from congener.duplicates.find import DEFAULT, check, find_duplicates
 
     threshold = DEFAULT if threshold is None else threshold
     check(threshold)

@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from congener import codes
-from congener.contents import Content, File, look_at_all
 from congener.cores import cores
+from congener.duplicates.contents import Content, File, look_at_all
+from congener.duplicates.fingerprint import BITS
+from congener.duplicates.near import Near, near_groups
+from congener.duplicates.worth import Link
 from congener.errors import CongenerError
-from congener.fingerprint import BITS
 from congener.gallery import Gallery
 from congener.labels import Labels
-from congener.near import Near, near_groups
 from congener.store import Row
 from congener.update import Progress, Skipped
 from congener.workers import Workers
-from congener.worth import Link
 
 DEFAULT = 120
 """By how many bits of 512 near copies may differ. See docs/duplicates.md and benchmarks/duplicates.py."""

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from congener.borders import WHOLE, contents, pixels
+from congener.duplicates.borders import WHOLE, contents, pixels
+from congener.duplicates.tones import hues
 from congener.images import has_camera, open_image, size_of
-from congener.tones import hues
 
 BITS = 512
 """Of a difference hash; what pictures differ by at most."""

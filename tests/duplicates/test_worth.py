@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from congener import Gallery
-from congener.duplicates import Duplicates, find_duplicates
-from congener.worth import is_marked
+from congener.duplicates.find import Duplicates, find_duplicates
+from congener.duplicates.worth import is_marked
 
-from .conftest import MeanColour
-from .test_duplicates import cells, of, paths
+from ..conftest import MeanColour
+from .test_find import cells, of, paths
 
 
 @pytest.mark.parametrize(

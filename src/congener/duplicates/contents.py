@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from congener import fingerprint
+from congener.duplicates import fingerprint
+from congener.duplicates.fingerprint import Fingerprint
+from congener.duplicates.worth import Link, Worth, link_of, worth
 from congener.errors import ImageError
-from congener.fingerprint import Fingerprint
 from congener.schema import Row
 from congener.update import Progress, Skipped
 from congener.workers import Workers
-from congener.worth import Link, Worth, link_of, worth
 
 
 class File(NamedTuple):

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from congener import Gallery
-from congener.duplicates import DEFAULT, Duplicates, find_duplicates
+from congener.duplicates.find import DEFAULT, Duplicates, find_duplicates
+from congener.duplicates.fingerprint import BITS, difference_hash, fingerprint
+from congener.duplicates.fingerprint import apart as fingerprints_apart
 from congener.errors import CongenerError
-from congener.fingerprint import BITS, difference_hash, fingerprint
-from congener.fingerprint import apart as fingerprints_apart
 from congener.fit import BLEND
 from congener.images import open_image
 from congener.searcher import Lens
 from congener.store import Embedded
 from congener.workers import Workers
 
-from .conftest import MeanColour, plain, write
+from ..conftest import MeanColour, plain, write
 
 Change = Callable[[Image.Image, Path], None]
 
@@ -283,7 +283,7 @@ def test_pictures_with_unlike_features_are_not_even_opened(
     Image.merge("RGB", [cells(1).getchannel("R"), black, black]).save(folder / "red.png")  # cosine .58
     gallery = Gallery(folder, encoder=encoder)
     assert paths(of(gallery)) == [["grey.png", "red.png"]]
-    monkeypatch.setattr("congener.duplicates.MIN_COSINE", 0.6)
+    monkeypatch.setattr("congener.duplicates.find.MIN_COSINE", 0.6)
     opened = watched(monkeypatch)
     assert find_duplicates(gallery).groups == ()
     assert opened == []

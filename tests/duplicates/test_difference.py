@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
-from congener.difference import Verdict, judge, within
+from congener.duplicates.difference import Verdict, judge, within
 
-from .conftest import plain
+from ..conftest import plain
 
 
 def verdict(first: Image.Image, second: Image.Image) -> Verdict:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from congener import difference
-from congener.contents import Content
-from congener.difference import Verdict
+from congener.duplicates import difference
+from congener.duplicates.contents import Content
+from congener.duplicates.difference import Verdict
+from congener.duplicates.fingerprint import apart
 from congener.errors import ImageError
-from congener.fingerprint import apart
 from congener.update import Progress
 from congener.workers import Workers
 

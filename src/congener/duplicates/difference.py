@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from congener.alignment import Placement, Plane, align
-from congener.borders import WHOLE, Box, contents, pixels
+from congener.duplicates.alignment import Placement, Plane, align
+from congener.duplicates.borders import WHOLE, Box, contents, pixels
+from congener.duplicates.marks import is_one_sided, mark
+from congener.duplicates.tones import LUMA, Colours, as_in, is_tinted
 from congener.images import open_image
-from congener.marks import is_one_sided, mark
-from congener.tones import LUMA, Colours, as_in, is_tinted
 
 SIDE = 640
 """Pixels of the long side at most, at which two pictures are compared; the smaller picture's where that has fewer."""
