@@ -5,8 +5,9 @@
 Photos of animals100 and grocery are changed as people and programs change them, and each is held to its original. A
 false pair is two photos of the sets, which have no copies. Recall and false pairs are told for several thresholds of
 the fingerprint; then `find_duplicates` runs once over all of it: the sets and every changed picture, so that each
-has 19 near copies. The peer's hashes (imagededup's, of 64 bits) see the same files; it calls copies what differs in
-10 bits or fewer. `rows` is how long it takes to find the nearest of made embeddings, which grows with the square.
+has up to 28 near copies; and over 12 of each form of `templates.py`, which are no copies of one another, with four true
+copies. The peer's hashes (imagededup's, of 64 bits) see the same files; it calls copies what differs in 10 bits or
+fewer. `rows` is how long it takes to find the nearest of made embeddings, which grows with the square.
 """
 
 import argparse
@@ -28,14 +29,15 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from common import machine, made, photos, report
 from congener import Gallery, codes
 from congener.cores import cores
-from congener.duplicates import DEFAULT, NEIGHBOURS, find_duplicates
-from congener.fingerprint import BITS, TARGET, apart, fingerprint
+from congener.duplicates.find import DEFAULT, NEIGHBOURS, find_duplicates
+from congener.duplicates.fingerprint import BITS, TARGET, apart, fingerprint
 from congener.images import open_image
 from congener.indexes import ExactIndex
 from peers import peers_python
+from templates import TEMPLATES
 
 SETS = ("animals100", "grocery")
-THRESHOLDS = (40, 60, DEFAULT, 100, 120)
+THRESHOLDS = (40, 60, 80, 100, DEFAULT)
 PEER_THRESHOLDS = (4, 6, 8, 10, 12)
 MOST_PIXELS = 1600
 
@@ -89,6 +91,34 @@ def turned(image: Image.Image, path: Path) -> None:
     image.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".jpg"), quality=90, exif=exif)
 
 
+def framed(share: float, colour: str) -> Change:
+    """Put a frame of one colour around it."""
+    return lambda image, path: ImageOps.expand(image, max(2, round(share * min(image.size))), colour).save(
+        path.with_suffix(".jpg"), quality=85
+    )
+
+
+def tinted(gains: Sequence[float], levels: Sequence[float]) -> Change:
+    """Make it grey, and that a tint."""
+
+    def change(image: Image.Image, path: Path) -> None:
+        grey = np.asarray(image.convert("L"), np.float32)[..., None]
+        pixels = np.clip(grey * np.array(gains) + np.array(levels), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path.with_suffix(".jpg"), quality=85)
+
+    return change
+
+
+def multiplied(*gains: float) -> Change:
+    """Make red, green and blue so much brighter."""
+
+    def change(image: Image.Image, path: Path) -> None:
+        pixels = np.clip(np.asarray(image, np.float32) * np.array(gains), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path.with_suffix(".jpg"), quality=85)
+
+    return change
+
+
 CHANGES: dict[str, Change] = {
     **{f"JPEG quality {quality}": saved(".jpg", quality=quality) for quality in (95, 75, 50, 30)},
     **{f"scaled to {share:.0%}": scaled(share) for share in (0.75, 0.5, 0.25)},
@@ -104,6 +134,17 @@ CHANGES: dict[str, Change] = {
     "marked": marked,
     "turned by EXIF": turned,
     "grey": lambda image, path: image.convert("L").save(path.with_suffix(".jpg"), quality=90),
+    "white frame of 4 %": framed(0.04, "white"),
+    "brown frame of 8 %": framed(0.08, "sienna"),
+    "black bars": lambda image, path: ImageOps.expand(image, (0, image.height // 8), "black").save(
+        path.with_suffix(".jpg"), quality=85
+    ),
+    "sepia": tinted((1.07, 0.89, 0.7), (12, 0, 0)),
+    "cyanotype": tinted((0.6, 0.9, 1.1), (0, 0, 0)),
+    "saturation x 1.6": enhanced(ImageEnhance.Color, 1.6),
+    "saturation x 0.6": enhanced(ImageEnhance.Color, 0.6),
+    "warmer": multiplied(1.1, 1, 0.9),
+    "exposure x 1.7": multiplied(1.7, 1.7, 1.7),
     "mirrored (another picture)": lambda image, path: ImageOps.mirror(image).save(path.with_suffix(".jpg")),
 }
 
@@ -173,7 +214,9 @@ def whole(place: Path, store: Path, originals: list[Path], changed: dict[str, li
     with Gallery(place, store=store) as gallery:
         gallery.update()
         found = find_duplicates(gallery)
-    group_of = {place / m.path: number for number, group in enumerate(found.groups) for m in group.images}
+    groups = sorted(found.groups, key=lambda group: group.kind == "near")  # a near group's number counts
+    group_of = {place / m.path: number for number, group in enumerate(groups) for m in group.images}
+    marked = {place / m.path for group in groups for m in group.images if m.marked}
     recall = {
         name: float(np.mean([group_of.get(path, -1) == group_of.get(originals[at], -2) for at, path in files]))
         for name, files in changed.items()
@@ -185,8 +228,32 @@ def whole(place: Path, store: Path, originals: list[Path], changed: dict[str, li
         "near": found.near,
         "seconds": found.seconds,
         "groups_of_different_photos": len(of_originals) - len(set(of_originals)),
+        "told_as_marked": float(np.mean([path in marked for _, path in changed["marked"]])),
         "recall": recall,
     }
+
+
+def template_groups(place: Path) -> dict[str, Any]:
+    """Return, by kind of template, how many of 12 of one form are taken for copies, and how many true copies found."""
+    found = {}
+    for kind, draw in TEMPLATES.items():
+        folder = place / kind
+        folder.mkdir(parents=True)
+        for number in range(12):
+            page = draw(number)
+            page.save(folder / f"{number:02}.png")
+            if number < 4:
+                page.resize((page.width * 3 // 4, page.height * 3 // 4)).save(
+                    folder / f"{number:02}-smaller.jpg", quality=80
+                )
+        with Gallery(folder) as gallery:
+            gallery.update()
+            groups = [{member.path[:2] for member in group.images} for group in find_duplicates(gallery).groups]
+        found[kind] = {
+            "false": sum(len(group) - 1 for group in groups),
+            "true of 4": sum(len(group) == 1 for group in groups),
+        }
+    return found
 
 
 def nearest_seconds(rows: int) -> float:
@@ -228,6 +295,7 @@ def as_lines(result: dict[str, Any]) -> list[str]:
         f"{found['groups_of_different_photos']} times two photos in one"
     )
     lines += [f"  {change:28}{recall:8.3f}" for change, recall in found["recall"].items()]
+    lines += [f"  12 of one {kind:18}{told}" for kind, told in result["templates"].items()]
     lines += [f"the nearest of {rows} made embeddings: {each:.1f} s" for rows, each in result["rows"].items()]
     return lines
 
@@ -254,6 +322,7 @@ def main() -> None:
         for method, theirs in peer(peers_python(options.peers_python), files, place).items():
             hashes[f"imagededup {method} (64)"] = judge(len(originals), changed, theirs, hamming, PEER_THRESHOLDS)
         found = whole(place / "pictures", place / "store", originals, changed)
+        templates = template_groups(place / "templates")
     result = {
         "machine": machine(),
         "photos": {"all": len(originals), "changed": len(files) - len(originals)},
@@ -261,6 +330,7 @@ def main() -> None:
         "images_per_second": len(files) / seconds,
         "hashes": hashes,
         "find_duplicates": found,
+        "templates": templates,
         "rows": {f"{each:,}": nearest_seconds(each) for each in map(int, rows.split(",")) if each},
     }
     report("duplicates", result, as_lines(result), as_json=options.json, keep=not options.quick)

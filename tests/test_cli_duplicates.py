@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from congener.fingerprint import apart, read
+from congener.duplicates.fingerprint import apart, read
 
 from . import test_cli
 from .conftest import write
@@ -28,7 +28,7 @@ def twice(colours: Path) -> Path:
 def test_groups_for_people(run: Run, twice: Path) -> None:
     done = run("duplicates", twice)
     assert (done.code, done.err) == (0, "")
-    one, other = (read(str(twice / "cold" / name))[2] for name in ("blue.png", "blue small.png"))
+    one, other = (read(str(twice / "cold" / name))[3] for name in ("blue.png", "blue small.png"))
     bits = int(apart(one, other))
     assert 0 < bits < 40
     red, blue, small = ((twice / f"{name}.png").stat().st_size for name in ("warm/red", "cold/blue", "cold/blue small"))
@@ -38,7 +38,7 @@ def test_groups_for_people(run: Run, twice: Path) -> None:
         f"1\tcopies\t0\t12 × 12\t{red}\twarm/red again.png",
         f"2\tnear\t0\t80 × 64\t{blue:,}\tcold/blue.png",
         f"2\tnear\t{bits}\t60 × 48\t{small:,}\tcold/blue small.png",
-        "7 images = 5 distinct + 1 exact copies + 1 near ones + 0 skipped",
+        "7 images = 5 distinct + 1 exact copies + 1 near ones + 0 links + 0 skipped",
         f"2 groups; {(red + small) / 1000:.1f} kB could be saved",
     ]
 
@@ -46,20 +46,22 @@ def test_groups_for_people(run: Run, twice: Path) -> None:
 def test_groups_as_json(run: Run, twice: Path) -> None:
     found = run("duplicates", twice, "--threshold", 12, "--json").json
     assert found.keys() == {
-        *("images", "distinct", "copies", "near", "bytes", "threshold", "groups", "skipped", "seconds", "label_table"),
+        *("images", "distinct", "copies", "near", "marked", "links", "bytes", "threshold", "groups", "skipped"),
+        *("seconds", "label_table"),
     }
     assert (found["images"], found["copies"], found["near"], found["threshold"]) == (7, 1, 1, 12)
     assert [group["kind"] for group in found["groups"]] == ["copies", "near"]
     first = found["groups"][0]["images"][0]
     size = (twice / "warm/red.png").stat().st_size
     assert first.pop("id") >= 1
+    assert (first.pop("link"), first.pop("marked")) == (None, False)
     assert first == {"path": "warm/red.png", "label": "warm", "bytes": size, "width": 12, "height": 12, "distance": 0}
 
 
 def test_nothing_twice(run: Run, colours: Path) -> None:
     done = run("duplicates", colours)
     assert done.lines == [
-        "5 images = 5 distinct + 0 exact copies + 0 near ones + 0 skipped",
+        "5 images = 5 distinct + 0 exact copies + 0 near ones + 0 links + 0 skipped",
         "0 groups; 0 bytes could be saved",
     ]
 
@@ -83,7 +85,7 @@ def test_a_file_that_goes_meanwhile_is_told(run: Run, twice: Path, monkeypatch: 
     done = run("duplicates", twice)
     assert done.code == 0
     assert done.err == "congener: skipped warm/red.png: can't be read: No such file or directory\n"
-    assert done.lines[-2] == "7 images = 5 distinct + 0 exact copies + 1 near ones + 1 skipped"
+    assert done.lines[-2] == "7 images = 5 distinct + 0 exact copies + 1 near ones + 0 links + 1 skipped"
 
 
 @pytest.mark.parametrize(

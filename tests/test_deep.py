@@ -66,7 +66,16 @@ def test_a_grey_of_fewer_bits_in_a_file_of_16_is_as_bright_as_one_of_8(bits: int
 
 def test_what_fewer_bits_are_is_known_by_the_largest_value() -> None:
     ramp = np.linspace(0, 1, 256)[None].repeat(4, axis=0)
-    for most, brightest in ((127, 32), (128, 128), (255, 255), (256, 64), (1023, 255), (1024, 128), (2048, 128), (16384, 64)):
+    for most, brightest in (
+        (127, 32),
+        (128, 128),
+        (255, 255),
+        (256, 64),
+        (1023, 255),
+        (1024, 128),
+        (2048, 128),
+        (16384, 64),
+    ):
         values = np.rint(ramp * most).astype(np.uint16)
         assert open_image(png(values)).getextrema()[0] == (0, brightest), most
 

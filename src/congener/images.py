@@ -29,6 +29,7 @@ __all__ = [
     "PIXEL_LIMIT",
     "from_array",
     "from_picture",
+    "has_camera",
     "not_a_file",
     "open_file",
     "open_image",
@@ -48,6 +49,8 @@ _TURNS = {
 }
 _INVERSE = {6: 8, 8: 6}  # the others are their own
 _ORIENTATION = 0x0112
+_CAMERA = 0x010F, 0x0110  # make and model
+_EXIF, _TAKEN = 0x8769, 0x9003  # DateTimeOriginal
 
 T = TypeVar("T")
 Judge = Callable[[Image.Image], None]
@@ -125,6 +128,20 @@ def _size_once(file: IO[bytes]) -> tuple[int, int]:
         metered.begin_pixels()  # a PNG's orientation may lie behind them
         by_a_quarter = 5 <= _orientation(image) <= 8
         return (height, width) if by_a_quarter else (width, height)
+
+
+def has_camera(source: str | os.PathLike[str] | bytes) -> bool:
+    """Tell whether a picture's EXIF names a camera or when it was taken, as edits often lose. Raises ImageError."""
+    with BytesIO(source) if isinstance(source, bytes) else open_file(source) as file, _reasons(file):
+        return _despite_warnings(lambda: _camera_once(file))
+
+
+def _camera_once(file: IO[bytes]) -> bool:
+    with OWN_RULES, _read_header(Metered(file)) as image, suppress(Exception):  # absurd EXIF names none
+        exif = image.getexif()
+        facts = *(exif.get(tag) for tag in _CAMERA), exif.get_ifd(_EXIF).get(_TAKEN)
+        return any(str(fact).strip(" \0") for fact in facts if fact)
+    return False
 
 
 def from_array(pixels: NDArray[np.uint8]) -> Image.Image:

@@ -10,7 +10,7 @@ from congener.results import Results
 
 if TYPE_CHECKING:
     from congener.comparison import Comparison
-    from congener.duplicates import Duplicates
+    from congener.duplicates.find import Duplicates, Member
     from congener.evaluation import Report
     from congener.gallery import Gallery
     from congener.memory import Skipped
@@ -176,6 +176,13 @@ def print_comparison(comparison: "Comparison") -> None:
     _print_table(("", "mAP", *(f"precision@{k}" for k in reports[0].precision)), rows)
 
 
+def _member_kind(kind: str, member: "Member") -> str:
+    """Return what a line says of an image: a link is no copy, and a marked one isn't quite the same."""
+    if member.link:
+        return f"{member.link} link"
+    return "marked" if member.marked else kind
+
+
 def print_duplicates(duplicates: "Duplicates") -> None:
     """Print each group's images, what is worth keeping first, then the counts; on stderr each file skipped."""
     if duplicates.groups:
@@ -184,7 +191,7 @@ def print_duplicates(duplicates: "Duplicates") -> None:
             [
                 (
                     str(number),
-                    group.kind,
+                    _member_kind(group.kind, member),
                     str(member.distance),
                     f"{member.width} × {member.height}",
                     f"{member.bytes:,}",
@@ -196,10 +203,12 @@ def print_duplicates(duplicates: "Duplicates") -> None:
         )
     print(
         f"{duplicates.images:,} images = {duplicates.distinct:,} distinct + {duplicates.copies:,} exact copies + "
-        f"{duplicates.near:,} near ones + {len(duplicates.skipped):,} skipped"
+        f"{duplicates.near:,} near ones + {duplicates.links:,} links + {len(duplicates.skipped):,} skipped"
     )
     many = "group" if len(duplicates.groups) == 1 else "groups"
     print(f"{len(duplicates.groups):,} {many}; {_readable(duplicates.bytes)} could be saved")
+    if duplicates.marked:
+        print(f"{duplicates.marked:,} of the near ones bear a mark, and don't count among what could be saved")
     _note_skipped(duplicates.skipped)
 
 

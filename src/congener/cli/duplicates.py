@@ -23,16 +23,16 @@ from congener.terminal import print_duplicates, print_json, progress
     "--threshold",
     type=int,
     metavar="BITS",
-    help="By how many bits of 512 near copies may differ: 80 by default, 0 to 256.",
+    help="By how many bits of 512 near copies may differ: 120 by default, 0 to 256.",
 )
 @json_option
 def duplicates(folder: Path, stores: tuple[Path, ...], threshold: int | None, as_json: bool) -> None:
     """List groups of near-identical images in FOLDER; it deletes nothing.
 
-    Exact copies, and near ones: another size, format, quality or brightness, a slight crop, a small mark. The first
-    of a group is the one worth keeping. Indexes first what is new or changed.
+    Exact copies, and near ones: another size, format, quality or brightness, a slight crop, a frame, a tint, a mark.
+    The first of a group is the one worth keeping. Links are no copies. Indexes first what is new or changed.
     """
-    from congener.duplicates import DEFAULT, check, find_duplicates
+    from congener.duplicates.find import DEFAULT, check, find_duplicates
 
     threshold = DEFAULT if threshold is None else threshold
     check(threshold)

@@ -229,8 +229,8 @@ class Desk:
             return render(evaluate(task, gallery.encoder).report, opener=self._open)
 
     def find_duplicates(self, say: Callable[[str], None]) -> dict[str, Any]:
-        """Return the groups of near-identical images as plain values: see `congener.duplicates`."""
-        from congener.duplicates import find_duplicates
+        """Return the groups of near-identical images as plain values: see `congener.duplicates.find`."""
+        from congener.duplicates.find import find_duplicates
 
         with self.open_gallery() as gallery:
             say(f"comparing {len(gallery):,} images")

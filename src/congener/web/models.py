@@ -184,12 +184,14 @@ class JobModel(BaseModel):
 
 
 class CopyModel(BaseModel):
-    """An image of a group."""
+    """An image of a group; the first is the one worth keeping."""
 
     model_config = ConfigDict(extra="allow")
 
     id: int
     path: str
+    link: Literal["symbolic", "hard"] | None = Field(None, description="A link takes no room, and is no copy.")
+    marked: bool = Field(False, description="It is the first with a mark on it, such as a name in a corner.")
 
 
 class GroupModel(BaseModel):

@@ -9,18 +9,18 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from congener import Gallery
-from congener.duplicates import DEFAULT, Duplicates, find_duplicates
+from congener.duplicates.find import DEFAULT, Duplicates, find_duplicates
+from congener.duplicates.fingerprint import BITS, difference_hash, fingerprint
+from congener.duplicates.fingerprint import apart as fingerprints_apart
 from congener.errors import CongenerError
-from congener.fingerprint import BITS, difference_hash, fingerprint
-from congener.fingerprint import apart as fingerprints_apart
 from congener.fit import BLEND
 from congener.images import open_image
 from congener.searcher import Lens
 from congener.store import Embedded
 from congener.workers import Workers
 
-from .conftest import MeanColour, plain, write
-from .test_check import unstamped
+from ..conftest import MeanColour, plain, write
+from ..test_check import unstamped
 
 Change = Callable[[Image.Image, Path], None]
 
@@ -100,10 +100,14 @@ def of(gallery: Gallery, threshold: int = DEFAULT) -> Duplicates:
 
 
 def checked(found: Duplicates) -> Duplicates:
-    spare = {kind: sum(len(g.images) - 1 for g in found.groups if g.kind == kind) for kind in ("copies", "near")}
+    spare = {
+        kind: sum(not m.link for g in found.groups if g.kind == kind for m in g.images[1:])
+        for kind in ("copies", "near")
+    }
     assert spare == {"copies": found.copies, "near": found.near}
-    assert found.images == found.distinct + found.copies + found.near + len(found.skipped)
-    assert found.bytes == sum(member.bytes for group in found.groups for member in group.images[1:])
+    assert found.images == found.distinct + found.copies + found.near + found.links + len(found.skipped)
+    saved = [m.bytes for group in found.groups for m in group.images[1:] if not m.link and not m.marked]
+    assert found.bytes == sum(saved)
     for group in found.groups:
         limit = 0 if group.kind == "copies" else found.threshold
         assert group.images[0].distance == 0
@@ -139,13 +143,13 @@ def test_files_of_equal_content_are_copies(colours: Path, encoder: MeanColour) -
     shutil.copy(colours / "warm/red.png", colours / "warm/red (1).png")
     shutil.copy(colours / "warm/red.png", colours / "cold/a-copy.png")
     found = of(Gallery(colours, encoder=encoder))
-    assert paths(found) == [["warm/red.png", "cold/a-copy.png", "warm/red (1).png"]]  # the shortest path first
+    assert paths(found) == [["warm/red.png", "warm/red (1).png", "cold/a-copy.png"]]  # the older copy first
     (group,) = found.groups
     assert group.kind == "copies"
     assert (found.images, found.distinct, found.copies, found.near, found.skipped) == (7, 5, 2, 0, ())
     size = (colours / "warm/red.png").stat().st_size
     assert {(m.bytes, m.width, m.height, m.distance) for m in group.images} == {(size, 12, 12, 0)}
-    assert [member.label for member in group.images] == ["warm", "cold", "warm"]
+    assert [member.label for member in group.images] == ["warm", "warm", "cold"]
     assert found.bytes == group.bytes == 2 * size
 
 
@@ -280,7 +284,7 @@ def test_pictures_with_unlike_features_are_not_even_opened(
     Image.merge("RGB", [cells(1).getchannel("R"), black, black]).save(folder / "red.png")  # cosine .58
     gallery = Gallery(folder, encoder=encoder)
     assert paths(of(gallery)) == [["grey.png", "red.png"]]
-    monkeypatch.setattr("congener.duplicates.MIN_COSINE", 0.6)
+    monkeypatch.setattr("congener.duplicates.find.MIN_COSINE", 0.6)
     opened = watched(monkeypatch)
     assert find_duplicates(gallery).groups == ()
     assert opened == []
@@ -314,11 +318,8 @@ def test_the_size_is_that_of_the_picture_as_shown(folder: Path, encoder: MeanCol
 
 
 def test_chains_are_cut_at_the_threshold_from_the_first(folder: Path, encoder: MeanColour) -> None:
-    other = np.asarray(cells(2))
-    for name, until, side in (("a", 0, 160), ("b", 24, 144), ("c", 48, 128)):
-        picture = np.asarray(cells(1)).copy()
-        picture[:until] = other[:until]
-        Image.fromarray(picture).resize((side, side)).save(folder / f"{name}.png")
+    for name, cut in (("a", 0), ("b", 2), ("c", 4)):
+        cells(1, 160).crop((cut, cut, 160 - cut, 160 - cut)).save(folder / f"{name}.png")
     a, b, c = (open_image(folder / f"{name}.png") for name in "abc")
     step = max(apart(a, b), apart(b, c))
     assert step < apart(a, c)
@@ -383,8 +384,7 @@ def test_what_was_learned_from_labels_changes_nothing(tmp_path: Path, monkeypatc
 def test_the_threshold_is_how_many_bits_may_differ(folder: Path, encoder: MeanColour) -> None:
     cells(1).save(folder / "one.png")
     cells(1).save(folder / "same pixels.bmp")
-    changed = cells(1)
-    changed.paste(ImageEnhance.Brightness(changed.crop((0, 0, 60, 40))).enhance(1.2), (0, 0))
+    changed = cells(1).crop((2, 2, 126, 126))
     changed.save(folder / "z.png")
     bits = apart(cells(1), changed)
     assert 0 < bits < DEFAULT
@@ -474,12 +474,15 @@ def test_as_dict_has_plain_values(folder: Path, encoder: MeanColour) -> None:
     cells(1).save(folder / "one.bmp")
     fields = of(Gallery(folder, encoder=encoder)).as_dict()
     assert fields.keys() == {
-        *("images", "distinct", "copies", "near", "bytes", "threshold", "groups", "skipped", "seconds"),
+        *("images", "distinct", "copies", "near", "marked", "links", "bytes", "threshold", "groups", "skipped"),
+        "seconds",
     }
     (group,) = fields["groups"]
     assert group["kind"] == "near"
     assert [member["path"] for member in group["images"]] == ["one.bmp", "one.png"]
-    assert group["images"][0].keys() == {"id", "path", "label", "bytes", "width", "height", "distance"}
+    assert group["images"][0].keys() == {
+        *("id", "path", "label", "bytes", "width", "height", "distance", "link", "marked"),
+    }
 
 
 # the hash
@@ -513,3 +516,12 @@ def test_pictures_differ_by_the_larger_of_hash_and_cells() -> None:
     assert fingerprints_apart(one, fingerprint(spot), most=0) < hidden  # by the hash alone
     for change in (ImageEnhance.Brightness(cells(1)).enhance(0.8), ImageEnhance.Contrast(cells(1)).enhance(1.2)):
         assert fingerprints_apart(one, fingerprint(change)) < 20
+
+
+def test_a_bit_counts_where_either_picture_tells_something() -> None:
+    """Steps that one picture has and the other, flat there, has not are a difference."""
+    steps = Image.linear_gradient("L").rotate(90).resize((64, 64)).convert("RGB")
+    half = steps.copy()
+    half.paste((128, 128, 128), (0, 16, 64, 48))
+    one, other = fingerprint(steps), fingerprint(half)
+    assert fingerprints_apart(one, other, most=-1) > BITS // 4  # by the hash alone
