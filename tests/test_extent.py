@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from congener.duplicates.fingerprint import apart, fingerprint
 from congener.extent import extent_of, fitted, turned, with_extent
-from congener.fingerprint import apart, fingerprint
 from congener.images import open_image
 from congener.preprocessing import Preprocessing
 

@@ -61,8 +61,8 @@ def fingerprint(picture: Image.Image) -> Fingerprint:
     if box == WHOLE:
         return np.stack([whole, whole])
     left, top, right, bottom = map(round, pixels(box, picture))
-    right, bottom = min(max(right, left + 1), covered[2]), min(max(bottom, top + 1), covered[3])
-    return np.stack([whole, _of(picture, (left, top, right, bottom))])
+    inner = left, top, min(max(right, left + 1), covered[2]), min(max(bottom, top + 1), covered[3])
+    return np.stack([whole, _of(picture, inner)])
 
 
 def _of(picture: Image.Image, covered: Extent) -> NDArray[np.uint8]:
