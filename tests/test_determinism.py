@@ -71,7 +71,7 @@ def index(folder: Path, store: Path, encoder: Encoder, workers: int = 2, batch: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("congener.update.cores", lambda: workers)
         patch.setattr(type(encoder), "batch", batch)
-        gallery = Gallery(folder, store=store, encoder=encoder)
+        gallery = Gallery(folder, store=store, encoder=encoder, moved=True)
         gallery.update()
     return gallery
 
