@@ -46,12 +46,12 @@ class Mutant:
 def sample(root: Path, files: Sequence[str], count: int, seed: int) -> list[Mutant]:
     """Return so many mutants of files, or fewer where there aren't as many: one of a place, all places alike likely.
 
-    The same seed and files give the same ones.
+    The same seed and files give the same ones; a larger count gives more of them.
     """
     generator = random.Random(seed)
     places = [options for file in sorted(files) for options in _by_place(root, file)]
-    chosen = generator.sample(places, min(count, len(places)))
-    return [generator.choice(options) for options in chosen]
+    generator.shuffle(places)
+    return [generator.choice(options) for options in places[:count]]
 
 
 def _by_place(root: Path, file: str) -> Iterator[list[Mutant]]:
