@@ -23,6 +23,9 @@ def test_mutants_differ_from_the_code_in_one_line_and_are_the_same_again(tmp_pat
     found = sample(tmp_path, ["some.py"], 50, seed=1)
     assert found == sample(tmp_path, ["some.py"], 50, seed=1)
     assert found[:3] == sample(tmp_path, ["some.py"], 3, seed=1)
+    (tmp_path / "some.py").write_text("OTHER = 7\n" + source)
+    later = [mutant.place for mutant in sample(tmp_path, ["some.py"], 50, seed=1) if mutant.place[0] > 1]
+    assert later == [(line + 1, column) for line, column in (mutant.place for mutant in found)]
     assert {mutant.place[0] for mutant in found} == {1, 2}
     for mutant in found:
         assert mutant.code(source) != source

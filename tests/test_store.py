@@ -2,12 +2,15 @@ import errno
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from congener.disk import map_matrix
 from congener.errors import GalleryBusyError, GalleryError
 from congener.store import Row, Store
 
@@ -521,3 +524,47 @@ def test_a_hit_is_found_again_where_another_process_has_moved_it(folder: Path, m
     assert reader.verified([7]) == {7: old._replace(slot=2)}
     store.close()
     reader.close()
+
+
+READS: dict[str, Callable[[Store, Row], object]] = {
+    "features": lambda store, _: store.features()[1].tolist(),
+    "feature": lambda store, row: store.feature(row).tolist(),
+    "embeddings": lambda store, _: embedded(store),
+    "verified": lambda store, row: store.verified([row.id])[row.id].path,
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_files_that_a_writer_replaces_while_they_are_opened_are_not_called_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Store, Row], object]
+) -> None:
+    """Where a reader has seen which files are in use, and finds them gone."""
+    monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
+    store, reader = Store.create(folder, ENCODER), Store.open(folder)
+    add(store, *range(1, 8))
+    with store.writing():
+        fitted(store)
+        with store.transaction() as changes:
+            changes.delete([1, 2, 3, 5])
+        row = reader.find(id=7)
+        assert row is not None
+        expected = read(reader, row)
+
+        def compacted() -> None:
+            assert store.compact()
+            store.extend_generation(twice)
+
+        turns: list[Callable[[], None]] = [compacted, lambda: fitted(store, "second")]
+
+        def opened_late(*values: Any) -> Any:
+            if turns:
+                turns.pop(0)()
+            return map_matrix(*values)
+
+        for module in ("store", "catalogue"):
+            monkeypatch.setattr(f"congener.{module}.map_matrix", opened_late)
+        late = Store.open(folder, trusting=True)
+        assert read(late, row) == expected
+        assert len(turns) < 2
+    for each in (store, reader, late):
+        each.close()

@@ -3,9 +3,10 @@
 import ast
 import difflib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 Place = tuple[int, int]
@@ -32,9 +33,8 @@ class Mutant:
         assert changed is not None
         return changed
 
-    def lines(self, root: Path) -> tuple[str, str]:
+    def lines(self, source: str) -> tuple[str, str]:
         """Return what is changed first, before and after."""
-        source = (root / self.file).read_text()
         before, after = source.splitlines(), self.code(source).splitlines()
         changes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
         for kind, start, end, first, last in changes:
@@ -46,16 +46,15 @@ class Mutant:
 def sample(root: Path, files: Sequence[str], count: int, seed: int) -> list[Mutant]:
     """Return so many mutants of files, or fewer where there aren't as many: one of a place, all places alike likely.
 
-    The same seed and files give the same ones; a larger count gives more of them.
+    The same seed and files give the same ones, a larger count more of them. Which they are depends on the text of
+    their lines alone, so that a change of the code leaves those of other lines in the sample.
     """
-    generator = random.Random(seed)
-    places = [options for file in sorted(files) for options in _by_place(root, file)]
-    generator.shuffle(places)
-    return [generator.choice(options) for options in places[:count]]
+    places = [place for file in files for place in _by_place(root, file, seed)]
+    return [random.Random(key).choice(options) for key, options in sorted(places)[:count]]
 
 
-def _by_place(root: Path, file: str) -> Iterator[list[Mutant]]:
-    """Yield what may be done at each place of a file."""
+def _by_place(root: Path, file: str, seed: int) -> Iterator[tuple[str, list[Mutant]]]:
+    """Yield what may be done at each place of a file, and where in the order it comes."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 
@@ -70,8 +69,12 @@ def _by_place(root: Path, file: str) -> Iterator[list[Mutant]]:
         for occurrence, place in enumerate(places):
             if not any(start <= place < end for start, end in passed_over):
                 found[place].append(Mutant(file, place, name, occurrence))
-    for place in sorted(found):
-        yield found[place]
+    lines, seen = source.splitlines(), Counter[tuple[str, int]]()
+    for (line, column), options in sorted(found.items()):
+        text = lines[line - 1].lstrip()
+        here = text, column - len(lines[line - 1]) + len(text)
+        yield sha256(repr((seed, file, *here, seen[here])).encode()).hexdigest(), options
+        seen[here] += 1
 
 
 def _annotations(source: str) -> list[tuple[Place, Place]]:

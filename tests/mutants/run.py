@@ -118,7 +118,7 @@ class Trees:
             limit = self._limit(tree, part)
             file.write_text(mutant.code(source))
             outcome, by, seconds = outcome_of(tree, tests, limit)
-            return Trial(part, mutant, *mutant.lines(ROOT), outcome, by, seconds)
+            return Trial(part, mutant, *mutant.lines(source), outcome, by, seconds)
         finally:
             file.write_text(source)
             self._free.put(tree)
