@@ -2,6 +2,7 @@ import errno
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from congener.disk import map_matrix
+from congener.disk import file_sum, map_matrix
 from congener.errors import GalleryBusyError, GalleryError
+from congener.stamp import Stamp, is_same
 from congener.store import Row, Store
 
 ENCODER = {"name": "fake", "dimension": 4}
@@ -568,3 +570,15 @@ def test_files_that_a_writer_replaces_while_they_are_opened_are_not_called_damag
         assert len(turns) < 2
     for each in (store, reader, late):
         each.close()
+
+
+def test_a_row_without_the_time_of_its_change_and_its_inode_is_of_any_file() -> None:
+    assert is_same(Row(1, "a.jpg", 3, 4, b"", 0, 0), Stamp(3, 4, 5, 6))
+
+
+@pytest.mark.parametrize("size", [0, 7, 2**20 + 7])
+def test_the_sum_of_a_file_is_its_crc_32(tmp_path: Path, size: int) -> None:
+    """It is kept in galleries: another would call their graphs damaged."""
+    content = np.random.default_rng(1).bytes(size)
+    (tmp_path / "file").write_bytes(content)
+    assert file_sum(tmp_path / "file") == zlib.crc32(content)
