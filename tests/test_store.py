@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from congener.disk import file_sum, map_matrix
 from congener.errors import GalleryBusyError, GalleryError
+from congener.schema import COLUMNS, rewrite_images
 from congener.stamp import Stamp, is_same
 from congener.store import Row, Store
 
@@ -582,3 +583,14 @@ def test_the_sum_of_a_file_is_its_crc_32(tmp_path: Path, size: int) -> None:
     content = np.random.default_rng(1).bytes(size)
     (tmp_path / "file").write_bytes(content)
     assert file_sum(tmp_path / "file") == zlib.crc32(content)
+
+
+def test_images_that_are_written_anew_stay_and_those_left_out_are_counted(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2, 3)
+    kept: Callable[[tuple[Any, ...]], tuple[Any, ...] | None]
+    for count, kept in ((0, lambda values: values), (1, lambda values: None if values[1] == b"2.jpg" else values)):
+        with store.transaction():
+            assert rewrite_images(store.connection, f"{COLUMNS}, sum", kept) == count
+    assert contents(store) == {"1.jpg": 1, "3.jpg": 3}
+    store.close()

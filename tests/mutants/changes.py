@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from tests.mutants.covering import AMOUNTS
+
+_SAYINGS = {"strict", "frozen", "slots"}
 Place = tuple[int, int]
 """Line and column, from 1 and 0."""
 
@@ -59,7 +62,8 @@ def _by_place(root: Path, file: str, seed: int) -> Iterator[tuple[str, list[Muta
     from cosmic_ray.plugins import get_operator, operator_names
 
     source = (root / file).read_text()
-    nodes, passed_over = list(ast_nodes(get_ast(source))), _annotations(source)
+    amounts = AMOUNTS.get(file.removeprefix("src/congener/"), set())
+    nodes, passed_over = list(ast_nodes(get_ast(source))), _passed_over(source, amounts)
     found: dict[Place, list[Mutant]] = defaultdict(list)
     for name in sorted(operator_names()):
         if any(word in name for word in ("Variable", "NoOp", "_IsNot", "_Is")):  # of numbers it says what == says
@@ -77,12 +81,19 @@ def _by_place(root: Path, file: str, seed: int) -> Iterator[tuple[str, list[Muta
         seen[here] += 1
 
 
-def _annotations(source: str) -> list[tuple[Place, Place]]:
-    """Return where the types are, which change nothing that runs, or end it on import."""
-    spans = []
+def _passed_over(source: str, amounts: set[str]) -> list[tuple[Place, Place]]:
+    """Return where a change says nothing of the tests.
+
+    These are types, which change nothing that runs, or end it on import; amounts; and what says that something never
+    happens, as `strict=True` does.
+    """
+    parts: list[ast.expr | ast.stmt | None] = []
     for node in ast.walk(ast.parse(source)):
-        parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
-        spans += [
-            ((part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0)) for part in parts if part
-        ]
-    return spans
+        parts += [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        if isinstance(node, ast.keyword) and node.arg in _SAYINGS:
+            parts.append(node.value)
+        if isinstance(node, ast.Assign) and amounts.intersection(ast.unparse(node.targets[0]).split(", ")):
+            parts.append(node)
+    return [
+        ((part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0)) for part in parts if part
+    ]

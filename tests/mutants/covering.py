@@ -34,9 +34,7 @@ COVERING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/test_owned.py",
             "tests/test_stateful.py",
             "tests/test_check.py",
-            "tests/test_gallery.py",
-            "tests/test_faults.py",
-            "tests/test_update.py",
+            "tests/test_threads.py",
         ),
     ),
     "connection": (("connection.py",), ("tests/test_connection.py", "tests/test_threads.py")),
@@ -65,3 +63,21 @@ COVERING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "access": (("web/access.py",), ("tests/web/test_access.py",)),
 }
 """Part -> files below src/congener, and tests."""
+
+AMOUNTS = {
+    "indexes/exact.py": {"_FEW", "_SMALL", "_SHARE"},
+    "indexes/quantise.py": {"_BLOCK"},
+    "indexes/scan.py": {"_FIRST", "_SCAN", "_PART", "_PRODUCT", "_RANKED"},
+    "indexes/shortlist.py": {"_NUMBERS", "_MULTIPLIED", "_CROWD"},
+    "indexes/approximate.py": {"_STEP"},
+    "codes.py": {"_ROWS"},
+    "rerank.py": {"_BLOCK"},
+    "metrics.py": {"_BLOCK"},
+    "evaluation.py": {"_BLOCK"},
+    "store.py": {"_BLOCK"},
+    "catalogue.py": {"_BLOCK", "_ASKED"},
+    "backup.py": {"_BLOCK"},
+    "original.py": {"_REMEMBERED"},
+    "tiles.py": {"SIDE"},
+}
+"""File -> numbers that say how much is done at once, or remembered: the answer is the same whatever they are."""

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -134,7 +134,7 @@ class Trees:
 
 
 def trials(mutants: Sequence[Mutant], minutes: float = float("inf"), jobs: int = 1) -> Iterator[Trial]:
-    """Try mutants in their order, so many at a time, until none is begun any more; what is done is a sample too."""
+    """Try mutants in their order, so many at a time, until none is begun any more: what is done is a sample too."""
     ends = time.monotonic() + 60 * minutes
     part_of = {file: part for part in COVERING for file in files_of(part)}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
@@ -143,7 +143,9 @@ def trials(mutants: Sequence[Mutant], minutes: float = float("inf"), jobs: int =
         def attempt(mutant: Mutant) -> Trial | None:
             return trees.attempt(part_of[mutant.file], mutant) if time.monotonic() < ends else None
 
-        yield from filter(None, pool.map(attempt, mutants))
+        for future in as_completed([pool.submit(attempt, mutant) for mutant in mutants]):
+            if trial := future.result():
+                yield trial
 
 
 def table(done: Sequence[Trial]) -> str:
