@@ -34,7 +34,6 @@ COVERING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/test_owned.py",
             "tests/test_stateful.py",
             "tests/test_check.py",
-            "tests/test_threads.py",
         ),
     ),
     "connection": (("connection.py",), ("tests/test_connection.py", "tests/test_threads.py")),
