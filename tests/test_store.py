@@ -594,3 +594,15 @@ def test_images_that_are_written_anew_stay_and_those_left_out_are_counted(folder
             assert rewrite_images(store.connection, f"{COLUMNS}, sum", kept) == count
     assert contents(store) == {"1.jpg": 1, "3.jpg": 3}
     store.close()
+
+
+def test_a_small_catalogue_is_looked_at_as_a_whole_unless_it_is_trusted(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    store.close()
+    with (folder / "catalogue.sqlite").open("rb+") as file:
+        file.seek(36)  # the number of unused pages: there are none
+        file.write(bytes([0, 0, 0, 5]))
+    Store.open(folder, trusting=True).close()
+    with pytest.raises(GalleryError, match="damaged: in its catalogue"):
+        Store.open(folder)
