@@ -67,6 +67,16 @@ def test_what_an_interrupted_run_has_left_is_not_copied(store: Path, tmp_path: P
     assert not {"embeddings-9-blend.f16", "holiday.jpg"} & {path.name for path in (tmp_path / "backup").iterdir()}
 
 
+@pytest.mark.parametrize(("total", "goes_along"), [(None, True), (0, True), (1, False)])
+def test_a_graph_goes_along_unless_it_is_known_to_be_another(
+    store: Path, tmp_path: Path, total: int | None, goes_along: bool
+) -> None:
+    with closing(Store.open(store)) as opened, opened.writing():
+        facts = {key: value for key, value in opened.get("graph").items() if key != "sum"}  # as of older galleries
+        opened.set("graph", facts if total is None else facts | {"sum": total})
+    assert (facts["file"] in back_up(store, tmp_path / "backup").files) is goes_along
+
+
 def test_a_backup_goes_only_where_nothing_is(store: Path, colours: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert back_up(store, tmp_path / "empty").images == 5

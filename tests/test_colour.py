@@ -106,6 +106,14 @@ def test_srgb_changes_nothing(profile: bytes) -> None:
     assert to_srgb(SCENE, profile, "RGB") is SCENE
 
 
+@pytest.mark.parametrize(("levels", "is_followed"), [(1.5, False), (3, True)])
+def test_what_another_maker_s_srgb_differs_by_is_no_other_space(levels: float, is_followed: bool) -> None:
+    """By up to two levels."""
+    shifted = [min((value + levels) / 255, 1) for value in range(256)]
+    curve = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in shifted]
+    assert (to_srgb(SCENE, rgb_profile(SRGB, table(curve)), "RGB") is not SCENE) is is_followed
+
+
 @pytest.mark.parametrize("profile", [P3[:200], P3[:132] + bytes(400), b"x" * 500, P3 + bytes(5 << 20), b"", 7])
 def test_a_profile_that_says_nothing_changes_nothing(profile: Any) -> None:
     assert to_srgb(SCENE, profile, "RGB") is SCENE

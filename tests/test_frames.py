@@ -131,12 +131,14 @@ def in_a_corner(frame: Image.Image, canvas: tuple[int, int], at: tuple[int, int]
 
 
 @pytest.mark.parametrize("frame", [plain((200, 30, 40), (30, 20)).quantize(4), SCENE.quantize(256)])
-def test_around_a_gifs_small_frame_it_is_transparent(frame: Image.Image) -> None:
-    picture = open_image(in_a_corner(frame, (160, 140), (20, 10)))
-    around = [picture.getpixel(place) for place in ((0, 0), (19, 40), (159, 139), (40, 9))]
-    assert around == [(255, 255, 255)] * 4
-    inside = picture.crop((20, 10, 20 + frame.width, 10 + frame.height))
-    assert apart(inside, frame.convert("RGB")) == 0
+@pytest.mark.parametrize("free", [(20, 10, 25, 15), (0, 10, 0, 15), (20, 0, 25, 0), (0, 0, 25, 15), (20, 10, 0, 0)])
+def test_around_a_gifs_small_frame_it_is_transparent(frame: Image.Image, free: tuple[int, int, int, int]) -> None:
+    left, above, right, below = free
+    canvas = left + frame.width + right, above + frame.height + below
+    picture = open_image(in_a_corner(frame, canvas, (left, above)))
+    expected = plain("white", canvas)
+    expected.paste(frame.convert("RGB"), (left, above))
+    assert apart(picture, expected) == 0
 
 
 def test_around_a_gifs_small_frame_of_every_colour_it_is_transparent() -> None:

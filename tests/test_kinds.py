@@ -59,3 +59,16 @@ def test_a_jpeg_of_12_bits_is_of_a_kind_that_is_not_read() -> None:
 def test_a_header_alone_is_damaged(head: bytes, format: str) -> None:
     with pytest.raises(ImageError, match=rf"^damaged image: begins as {format}"):
         open_image(head + bytes(200))
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        b"\xff\xe0\0\x04ab\0\xc3\0\x0b\x08",  # where a marker should be is none
+        b"\xff\xcc\0\x04\0\x05\xff\xc0\0\x0b\x08",  # what arithmetic codes need comes before the frame
+        b"\xff\xc4\0\x04\x10\x05\xff\xc2\0\x0b\x08",
+    ],
+)
+def test_a_damaged_jpeg_of_a_kind_that_is_read_is_not_called_another(segments: bytes) -> None:
+    with pytest.raises(ImageError, match=r"^damaged image"):
+        open_image(b"\xff\xd8" + segments + bytes(200))

@@ -22,6 +22,10 @@ def test_mutants_differ_from_the_code_in_one_line_and_are_the_same_again(tmp_pat
     (tmp_path / "some.py").write_text(source)
     found = sample(tmp_path, ["some.py"], 50, seed=1)
     assert found == sample(tmp_path, ["some.py"], 50, seed=1)
+    assert found[:3] == sample(tmp_path, ["some.py"], 3, seed=1)
+    (tmp_path / "some.py").write_text("OTHER = 7\n" + source)
+    later = [mutant.place for mutant in sample(tmp_path, ["some.py"], 50, seed=1) if mutant.place[0] > 1]
+    assert later == [(line + 1, column) for line, column in (mutant.place for mutant in found)]
     assert {mutant.place[0] for mutant in found} == {1, 2}
     for mutant in found:
         assert mutant.code(source) != source
@@ -32,6 +36,8 @@ def test_mutants_differ_from_the_code_in_one_line_and_are_the_same_again(tmp_pat
 @pytest.mark.long
 def test_nine_mutants_of_ten_are_killed() -> None:
     pytest.importorskip("cosmic_ray", reason="mutants are made by cosmic-ray: pip install cosmic-ray")
-    done = list(trials(list(COVERING), 100, SEED))
+    from .mutants.changes import sample
+
+    done = list(trials(sample(ROOT, [file for part in COVERING for file in files_of(part)], 100, SEED)))
     assert len(done) == 100
     assert sum(trial.outcome != "survived" for trial in done) >= 90, table(done)

@@ -212,3 +212,13 @@ def test_what_another_handle_has_changed_is_seen(
     with Gallery(gallery.folder, store=gallery.store_folder, encoder=encoder) as other:
         other.update()
     assert gallery.search(plain("white"), 1)[0].path == "white.png"
+
+
+def test_where_one_gallery_is_asked_no_time_goes_into_files_of_several(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_: Gallery) -> None:
+        raise AssertionError("all stamps are read")
+
+    monkeypatch.setattr(Gallery, "stamps", read)
+    assert len(search([gallery], plain("red"), 24)) == 24

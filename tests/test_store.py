@@ -2,13 +2,19 @@ import errno
 import os
 import sqlite3
 import threading
+import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from congener.disk import file_sum, map_matrix
 from congener.errors import GalleryBusyError, GalleryError
+from congener.schema import COLUMNS, rewrite_images
+from congener.stamp import Stamp, is_same
 from congener.store import Row, Store
 
 ENCODER = {"name": "fake", "dimension": 4}
@@ -521,3 +527,82 @@ def test_a_hit_is_found_again_where_another_process_has_moved_it(folder: Path, m
     assert reader.verified([7]) == {7: old._replace(slot=2)}
     store.close()
     reader.close()
+
+
+READS: dict[str, Callable[[Store, Row], object]] = {
+    "features": lambda store, _: store.features()[1].tolist(),
+    "feature": lambda store, row: store.feature(row).tolist(),
+    "embeddings": lambda store, _: embedded(store),
+    "verified": lambda store, row: store.verified([row.id])[row.id].path,
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_files_that_a_writer_replaces_while_they_are_opened_are_not_called_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Store, Row], object]
+) -> None:
+    """Where a reader has seen which files are in use, and finds them gone."""
+    monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
+    store, reader = Store.create(folder, ENCODER), Store.open(folder)
+    add(store, *range(1, 8))
+    with store.writing():
+        fitted(store)
+        with store.transaction() as changes:
+            changes.delete([1, 2, 3, 5])
+        row = reader.find(id=7)
+        assert row is not None
+        expected = read(reader, row)
+
+        def compacted() -> None:
+            assert store.compact()
+            store.extend_generation(twice)
+
+        turns: list[Callable[[], None]] = [compacted, lambda: fitted(store, "second")]
+
+        def opened_late(*values: Any) -> Any:
+            if turns:
+                turns.pop(0)()
+            return map_matrix(*values)
+
+        for module in ("store", "catalogue"):
+            monkeypatch.setattr(f"congener.{module}.map_matrix", opened_late)
+        late = Store.open(folder, trusting=True)
+        assert read(late, row) == expected
+        assert len(turns) < 2
+    for each in (store, reader, late):
+        each.close()
+
+
+def test_a_row_without_the_time_of_its_change_and_its_inode_is_of_any_file() -> None:
+    assert is_same(Row(1, "a.jpg", 3, 4, b"", 0, 0), Stamp(3, 4, 5, 6))
+
+
+@pytest.mark.parametrize("size", [0, 7, 2**20 + 7])
+def test_the_sum_of_a_file_is_its_crc_32(tmp_path: Path, size: int) -> None:
+    """It is kept in galleries: another would call their graphs damaged."""
+    content = np.random.default_rng(1).bytes(size)
+    (tmp_path / "file").write_bytes(content)
+    assert file_sum(tmp_path / "file") == zlib.crc32(content)
+
+
+def test_images_that_are_written_anew_stay_and_those_left_out_are_counted(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2, 3)
+    kept: Callable[[tuple[Any, ...]], tuple[Any, ...] | None]
+    for count, kept in ((0, lambda values: values), (1, lambda values: None if values[1] == b"2.jpg" else values)):
+        with store.transaction():
+            assert rewrite_images(store.connection, f"{COLUMNS}, sum", kept) == count
+    assert contents(store) == {"1.jpg": 1, "3.jpg": 3}
+    store.close()
+
+
+def test_a_small_catalogue_is_looked_at_as_a_whole_unless_it_is_trusted(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1, 2)
+    store.close()
+    with (folder / "catalogue.sqlite").open("rb+") as file:
+        file.seek(36)  # the number of unused pages: there are none
+        file.write(bytes([0, 0, 0, 5]))
+    Store.open(folder, trusting=True).close()
+    with pytest.raises(GalleryError, match="damaged: in its catalogue"):
+        Store.open(folder)

@@ -188,7 +188,12 @@ def test_a_table_of_labels_comes_before_the_names(gallery: Gallery, tmp_path: Pa
         write(tmp_path / f"queries/{name}.png", "red")
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\nqueries/warm.png,cold\nqueries/other.png,warm\nqueries/unknown.png,purple\n")
-    found = labelled(queries_from(gallery, tmp_path / "queries", labels).queries)
+    with labels.open("a") as file:
+        file.write("queries/cold.png,\n,warm\n")  # an empty cell: counts for nothing
+    task = queries_from(gallery, tmp_path / "queries", labels)
+    assert task.labels is not None
+    assert task.labels.lines == 3
+    found = labelled(task.queries)
     assert {Path(path).stem: label for path, label in found.items()} == {
         "warm": "cold",
         "other": "warm",

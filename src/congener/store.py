@@ -20,10 +20,10 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from io import BufferedWriter, BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,6 @@ _BLOCK = 4096  # features embedded at once
 _SEEN_WHOLE = 4096  # images up to which embeddings are held against their checksums as soon as they are opened: 4 ms
 _SPACE = re.compile(r"[a-z]+(\.packed)?")
 
-_T = TypeVar("_T")
 _COMPACT_BYTES = 2**20  # below this, holes aren't worth the work
 
 
@@ -299,15 +298,7 @@ class Store(Catalogue):
         one. Those of a small gallery are held against their checksums; of a larger one, each that is a hit is, by
         `verified`. Raises GalleryError as `features` does, OutdatedError where the generation is another.
         """
-        return self._settled(lambda: self._embeddings(space, embed, number))
-
-    def _settled(self, read: Callable[[], _T]) -> _T:
-        """Read files; again where a writer has just moved to others."""
-        with explained(self.folder):
-            for _ in range(3):
-                with suppress(FileNotFoundError):
-                    return read()
-            return read()
+        return self.settled(lambda: self._embeddings(space, embed, number))
 
     def _embeddings(self, space: str, embed: Embed, number: int | None) -> Embedded:
         with self.one_state():
@@ -334,7 +325,7 @@ class Store(Catalogue):
 
         Raises GalleryError where they aren't.
         """
-        return self._settled(lambda: self._verified(ids))
+        return self.settled(lambda: self._verified(ids))
 
     def _verified(self, ids: Sequence[int]) -> dict[int, Row]:
         with self.one_state():

@@ -185,6 +185,7 @@ def test_a_login_link_sets_a_cookie(gallery: Gallery) -> None:
         assert response.headers["location"] == "/"  # the token leaves the address bar
         cookie = response.headers["set-cookie"]
         assert "HttpOnly" in cookie
+        assert f"Max-Age={30 * 24 * 3600};" in cookie
         assert "samesite=strict" in cookie.lower()
         assert "Path=/" in cookie
         assert TOKEN not in cookie
