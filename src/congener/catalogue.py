@@ -5,12 +5,13 @@ See `congener.store` for how the files hang together.
 
 import os
 import sqlite3
+import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ _BLOCK = 4096  # rows that are looked at at once
 _FIRST = -(2**63)  # no id is below
 _ASKED = 500  # ids in one question to SQLite
 _opened = count(1)
+_T = TypeVar("_T")
 
 
 class Catalogue:
@@ -258,11 +260,7 @@ class Catalogue:
         Only of a small gallery are they held against their checksums. Raises GalleryError when the file of features
         is missing or too short.
         """
-        with explained(self.folder):
-            try:
-                return self._features()
-            except FileNotFoundError:  # a writer may just have moved to a new matrix
-                return self._features()
+        return self._settled(self._features)
 
     def _features(self) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
         with self.one_state():
@@ -291,7 +289,10 @@ class Catalogue:
 
     def feature(self, row: Row) -> NDArray[np.float16]:
         """Return an image's pooled feature (d,). Raises GalleryError unless it is what was written."""
-        with explained(self.folder), self.one_state():
+        return self._settled(lambda: self._feature(row))
+
+    def _feature(self, row: Row) -> NDArray[np.float16]:
+        with self.one_state():
             row = self.find(id=row.id) or row  # it may have moved
             return self._sound(self.matrix(row.slot + 1), row)
 
@@ -386,10 +387,23 @@ class Catalogue:
             return
         with explained(self.folder):
             self._db.execute("BEGIN")
-            try:
-                yield
-            finally:
+        try:
+            yield  # what goes wrong there is no matter of the catalogue's: `_settled` has to see a file that is gone
+        finally:
+            with explained(self.folder):
                 self._db.execute("COMMIT")
+
+    def _settled(self, read: Callable[[], _T]) -> _T:
+        """Read files, inside no `one_state`; again as long as a writer moves to others meanwhile."""
+        deadline = time.monotonic() + PATIENCE
+        with explained(self.folder):
+            while True:
+                before = self.version()
+                try:
+                    return read()
+                except FileNotFoundError:
+                    if self.version() == before or time.monotonic() > deadline:
+                        raise
 
     # what SQLite says of a damaged catalogue is explained wherever it is asked
 

@@ -20,10 +20,10 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from io import BufferedWriter, BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,6 @@ _BLOCK = 4096  # features embedded at once
 _SEEN_WHOLE = 4096  # images up to which embeddings are held against their checksums as soon as they are opened: 4 ms
 _SPACE = re.compile(r"[a-z]+(\.packed)?")
 
-_T = TypeVar("_T")
 _COMPACT_BYTES = 2**20  # below this, holes aren't worth the work
 
 
@@ -205,7 +204,10 @@ class Store(Catalogue):
 
     def sample(self, count: int) -> tuple[list[int], NDArray[np.float16]]:
         """Return ids and features (n, d) of up to `count` different images, chosen by content alone."""
-        with explained(self.folder), self.one_state():
+        return self._settled(lambda: self._sample(count))
+
+    def _sample(self, count: int) -> tuple[list[int], NDArray[np.float16]]:
+        with self.one_state():
             rows = self._all(
                 "SELECT min(id), slot, checksum FROM images GROUP BY content ORDER BY content LIMIT ?", (count,)
             )
@@ -300,14 +302,6 @@ class Store(Catalogue):
         `verified`. Raises GalleryError as `features` does, OutdatedError where the generation is another.
         """
         return self._settled(lambda: self._embeddings(space, embed, number))
-
-    def _settled(self, read: Callable[[], _T]) -> _T:
-        """Read files; again where a writer has just moved to others."""
-        with explained(self.folder):
-            for _ in range(3):
-                with suppress(FileNotFoundError):
-                    return read()
-            return read()
 
     def _embeddings(self, space: str, embed: Embed, number: int | None) -> Embedded:
         with self.one_state():
