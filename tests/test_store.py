@@ -2,8 +2,11 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -606,3 +609,64 @@ def test_a_small_catalogue_is_looked_at_as_a_whole_unless_it_is_trusted(folder: 
     Store.open(folder, trusting=True).close()
     with pytest.raises(GalleryError, match="damaged: in its catalogue"):
         Store.open(folder)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        embedded,
+        lambda reader: reader.verified([1])[1].path,
+        contents,
+        lambda reader: reader.feature(reader.find(id=1)).tolist(),
+        lambda reader: reader.sample(9)[1].tolist(),
+    ],
+    ids=["embeddings", "verified", "features", "feature", "sample"],
+)
+def test_files_are_read_though_they_are_replaced_each_time_that_they_are_about_to_be(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Store], object]
+) -> None:
+    """As by updates in quick succession: what is gone by then was the last state's, and nothing is damaged."""
+    monkeypatch.setattr("congener.store._COMPACT_BYTES", 0)
+    monkeypatch.setattr(Store, "_draw_in_log", lambda _: None)  # which waits a second for readers
+    store, reader = Store.create(folder, ENCODER), Store.open(folder)
+    add(store, 1, 2)
+    with store.writing():
+        fitted(store)
+    with closing(Store.open(folder)) as early:
+        before, left = read(early), [5]
+
+    def beside_a_writer(path: Path, *rest: object) -> object:
+        if left[0] and threading.current_thread() is asking:
+            left[0] -= 1
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(overtake).result(30)
+        return map_matrix(path, *rest)  # type: ignore[arg-type]
+
+    def overtake() -> None:
+        with closing(Store.open(folder)) as other, other.writing():
+            add(other, 3, 4, 5)  # holes, which make compaction due
+            with other.transaction() as changes:
+                changes.delete([row.id for row in other.rows() if row.id > 2])
+            other.compact()
+            fitted(other)
+
+    asking = threading.current_thread()
+    for module in ("store", "catalogue"):
+        monkeypatch.setattr(f"congener.{module}.map_matrix", beside_a_writer)
+    assert read(reader) == before
+    assert left == [0]
+    store.close()
+    reader.close()
+
+
+def test_a_file_that_is_gone_for_good_is_told_at_once(folder: Path) -> None:
+    store = Store.create(folder, ENCODER)
+    add(store, 1)
+    with store.writing():
+        fitted(store)
+    (folder / "embeddings-1-two.f16").unlink()
+    started = time.monotonic()
+    with pytest.raises(GalleryError, match=r"embeddings-1-two.f16 is missing"):
+        store.embeddings("two", never)
+    assert time.monotonic() - started < 5
+    store.close()

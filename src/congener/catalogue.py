@@ -5,6 +5,7 @@ See `congener.store` for how the files hang together.
 
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -55,7 +56,6 @@ SEEN_WHOLE = 2**20
 _BLOCK = 4096  # rows that are looked at at once
 _FIRST = -(2**63)  # no id is below
 _ASKED = 500  # ids in one question to SQLite
-_TRIES = 4  # to read files that a writer moves away from
 _opened = count(1)
 _T = TypeVar("_T")
 
@@ -394,12 +394,16 @@ class Catalogue:
                 self._db.execute("COMMIT")
 
     def settled(self, read: Callable[[], _T]) -> _T:
-        """Read files; again where a writer has just moved to others."""
+        """Read files, inside no `one_state`; again as long as a writer moves to others meanwhile."""
+        deadline = time.monotonic() + PATIENCE
         with explained(self.folder):
-            for _ in range(_TRIES - 1):
-                with suppress(FileNotFoundError):
+            while True:
+                before = self.version()
+                try:
                     return read()
-            return read()
+                except FileNotFoundError:
+                    if self.version() == before or time.monotonic() > deadline:
+                        raise
 
     # what SQLite says of a damaged catalogue is explained wherever it is asked
 

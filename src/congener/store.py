@@ -204,7 +204,10 @@ class Store(Catalogue):
 
     def sample(self, count: int) -> tuple[list[int], NDArray[np.float16]]:
         """Return ids and features (n, d) of up to `count` different images, chosen by content alone."""
-        with explained(self.folder), self.one_state():
+        return self.settled(lambda: self._sample(count))
+
+    def _sample(self, count: int) -> tuple[list[int], NDArray[np.float16]]:
+        with self.one_state():
             rows = self._all(
                 "SELECT min(id), slot, checksum FROM images GROUP BY content ORDER BY content LIMIT ?", (count,)
             )

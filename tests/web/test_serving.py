@@ -1,5 +1,6 @@
 """The command serve: what it prints, what it refuses, how it ends."""
 
+import asyncio
 import io
 import json
 import os
@@ -9,22 +10,25 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from fastapi import FastAPI
 from PIL import Image
 
 from congener.cli import cli, serving
 from congener.errors import CongenerError
 from congener.gallery import Gallery
 from tests.test_faults import congener, rights
-from tests.web.conftest import get, paint, wait_until
+from tests.web.conftest import exchange, get, listening, paint, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +179,70 @@ def test_what_clients_break_off_is_no_news(folder: Path) -> None:
         _, errors = process.communicate(timeout=20)
 
     assert errors == "congener: ended\n"
+
+
+@posix
+def test_ctrl_c_twice_while_pictures_are_sent_ends_it_as_once_does(folder: Path) -> None:
+    content = b"--x\r\nContent-Disposition: form-data; name=image; filename=a.png\r\n\r\n%s\r\n--x--\r\n"
+    content %= (folder / "green.png").read_bytes() + bytes(2**21)
+    ended = threading.Event()
+
+    def ask(port: int) -> None:
+        while not ended.is_set():
+            with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port, timeout=20)) as wire:
+                wire.request("POST", "/api/search", content, {"Content-Type": "multipart/form-data; boundary=x"})
+                wire.getresponse().read()
+
+    with serving_at(folder, "--port", "0", "--no-update") as (process, _, port), ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            pool.submit(ask, port)
+        try:
+            for _ in range(5):
+                assert get(port, "/healthz")[0] == 200
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            ended.set()
+
+    assert process.returncode == 0
+    assert errors == "congener: ended\n"
+
+
+def test_a_request_that_the_end_cuts_off_goes_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """Though its client waits on, and the app doesn't begin to answer."""
+    begun, seen = threading.Event(), []
+    app = FastAPI()
+    app.state.ending = asyncio.Event()
+
+    @app.get("/")
+    async def never() -> None:
+        begun.set()
+        while True:  # about to go on, whenever it is cancelled
+            await asyncio.sleep(0)
+
+    with listening(app, log_level="warning") as port:
+        wire = socket.create_connection(("127.0.0.1", port), 20)
+        wire.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert begun.wait(20)
+    seen.append(wire.recv(100))
+    wire.close()
+
+    assert seen == [b""]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_client_that_offers_another_protocol_is_answered_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    app = FastAPI()
+    app.state.ending = asyncio.Event()
+    with listening(app, log_level="warning") as port:
+        for offer in ("h2c", "websocket"):
+            asked = f"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: {offer}\r\n\r\n"
+            assert exchange(port, asked.encode()).startswith(b"HTTP/1.1 404")
+
+    assert capsys.readouterr().err == ""
 
 
 @posix

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -69,6 +70,9 @@ class Impatient(HttpToolsProtocol):
         self._wait_no_more()
         super().connection_lost(exc)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer it as what it is, without a word: clients offer an upgrade (`curl --http2`), none needs it."""
+
     def _wait(self) -> None:
         if self._waiting is None:
             self._waiting = asyncio.get_running_loop().call_later(self.head_seconds, self._give_up)
@@ -90,6 +94,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._ending = ending
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End; asked twice no sooner, as it is soon: else uvicorn leaves out the app's end, and complains of that."""
+        super().handle_exit(sig, frame)
+        self.force_exit = False
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
         self._ending.set()
@@ -98,6 +107,9 @@ class _Server(uvicorn.Server):
         while self.server_state.tasks and time.monotonic() < until:
             await asyncio.sleep(0.02)
         self._close(lambda _: True)
+        for connection in self.server_state.connections:  # whose client is still there: nothing is missed by it
+            if isinstance(connection, Impatient) and connection.cycle:
+                connection.cycle.disconnected = True
         for task in self.server_state.tasks:
             task.cancel()
         await super().shutdown(sockets)
