@@ -27,12 +27,14 @@ NOBODY = 65534
 ROOT = Path(__file__).resolve().parents[1]
 
 _READER = """
-import json, os, sys
-import congener.searcher
-from PIL import PngImagePlugin
+import json, os, shutil, sys, tempfile
 from congener import Gallery
 from tests.conftest import MeanColour
 folder, store, user = sys.argv[1:]
+with tempfile.TemporaryDirectory() as copy:  # asked once, so that all is imported
+    shutil.copytree(folder, copy + "/pictures"), shutil.copytree(store, copy + "/store")
+    with Gallery(copy + "/pictures", store=copy + "/store", encoder=MeanColour(), moved=True) as gallery:
+        gallery.search(copy + "/pictures/0000.png", k=1)
 os.setgid(int(user))
 os.setuid(int(user))  # only now, for it may not even read what it has imported
 with Gallery(folder, store=store, encoder=MeanColour()) as gallery:
