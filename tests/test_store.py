@@ -5,13 +5,14 @@ import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from congener.disk import file_sum, map_matrix
+from congener.disk import explained, file_sum, map_matrix
 from congener.errors import GalleryBusyError, GalleryError
 from congener.schema import COLUMNS, rewrite_images
 from congener.stamp import Stamp, is_same
@@ -606,3 +607,20 @@ def test_a_small_catalogue_is_looked_at_as_a_whole_unless_it_is_trusted(folder: 
     Store.open(folder, trusting=True).close()
     with pytest.raises(GalleryError, match="damaged: in its catalogue"):
         Store.open(folder)
+
+
+@pytest.mark.parametrize(("free", "is_full"), [(0, True), (2**30, False), (None, False)])
+def test_an_i_o_error_is_a_matter_of_room_only_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, is_full: bool
+) -> None:
+    def usage(_: Path) -> SimpleNamespace:
+        if free is None:
+            raise OSError(5, "Input/output error")
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr("congener.disk.shutil.disk_usage", usage)
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    with pytest.raises(GalleryError) as raised, explained(tmp_path):
+        raise error
+    assert ("make room" in str(raised.value)) is is_full
