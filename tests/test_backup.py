@@ -91,9 +91,12 @@ def test_a_backup_goes_only_where_nothing_is(store: Path, colours: Path, tmp_pat
     assert not (tmp_path / "other").exists()
 
 
-def test_a_damaged_gallery_has_no_backup(store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [1, 30])
+def test_a_damaged_gallery_has_no_backup(store: Path, tmp_path: Path, damaged: int) -> None:
     (features,) = store.glob("features-*")
-    features.write_bytes(bytes(features.stat().st_size))
+    content = bytearray(features.read_bytes())
+    content[:damaged] = bytes(byte ^ 0x55 for byte in content[:damaged])
+    features.write_bytes(content)
     with pytest.raises(GalleryError, match=r"there is no backup of it.*not what was written"):
         back_up(store, tmp_path / "backup")
     assert not (tmp_path / "backup").exists()

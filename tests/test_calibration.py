@@ -147,6 +147,7 @@ def test_similarity_without_labels_is_the_percentile() -> None:
     assert (np.diff(calibration(EVERYWHERE)) >= 0).all()
     assert calibration(-1.0) == 0
     assert calibration(1.0) == 1
+    assert calibration.scores == pytest.approx(np.arange(-1, 1.001, 0.005))
 
 
 @pytest.mark.parametrize("labels", [["one"] * 80, [str(i) for i in range(80)]], ids=["all one", "each its own"])

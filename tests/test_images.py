@@ -526,3 +526,15 @@ def test_pillows_rules_are_ours_until_the_last_of_several_threads_is_done(monkey
     assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (None, False)
     rules.__exit__()
     assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (12345, True)
+
+
+def test_as_much_as_the_limit_may_be_read_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_HEADER_BYTES", 100)
+    monkeypatch.setattr(limits, "_HEADER_READS", 3)
+    assert limits.Metered(BytesIO(bytes(100))).read() == bytes(100)
+    for sizes, problem in (((-1,), "over the limit"), ((60, 40, 1), "over the limit"), ((1, 1, 1, 1), "small pieces")):
+        metered = limits.Metered(BytesIO(bytes(101)))
+        for size in sizes[:-1]:
+            assert len(metered.read(size)) == size
+        with pytest.raises(ImageError, match=problem):
+            metered.read(sizes[-1])

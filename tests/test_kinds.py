@@ -62,6 +62,18 @@ def test_a_header_alone_is_damaged(head: bytes, format: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("marker", "process"),
+    [(0xC3, "lossless"), (0xC7, "lossless"), (0xC9, "arithmetic"), (0xCB, "lossless"), (0xCF, "arithmetic")],
+)
+def test_a_jpeg_of_12_bits_and_a_rare_process_says_both(marker: int, process: str) -> None:
+    picture = bytearray(encoded(scene(), "JPEG"))
+    frame = picture.index(b"\xff\xc0")
+    picture[frame + 1], picture[frame + 4] = marker, 12
+    with pytest.raises(ImageError, match=rf"^a kind of JPEG that isn't read: {process}, 12 bits a channel"):
+        open_image(bytes(picture))
+
+
+@pytest.mark.parametrize(
     "segments",
     [
         b"\xff\xe0\0\x04ab\0\xc3\0\x0b\x08",  # where a marker should be is none

@@ -283,3 +283,14 @@ def test_lists_whose_pages_are_damaged_are_made_anew(
     assert check(place, encoder=encoder, repair=True).sound
     after = check(place, encoder=encoder)
     assert (after.findings, after.images) == ((), 5)
+
+
+def test_decoders_are_not_looked_up_for_what_they_do_not_cause(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked_up() -> dict[str, str]:
+        raise AssertionError("decoders are looked up, which takes their import")
+
+    monkeypatch.setattr("congener.memory.decoders", looked_up)
+    memory = Memory(store)
+    with store.transaction() as changes:
+        memory.note(FoundImage("red.png", 1, 2), "Input/output error", ACCESS, changes)
+    assert [(each.path, each.lasting) for each in store.unread()] == [("red.png", False)]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from .mutants.changes import Mutant
 from .mutants.covering import COVERING
-from .mutants.run import ROOT, SEED, files_of, table, trials
+from .mutants.run import ROOT, SEED, Trial, files_of, read, table, trials, write
 
 
 def test_every_file_and_test_that_is_named_is_there() -> None:
@@ -31,6 +32,13 @@ def test_mutants_differ_from_the_code_in_one_line_and_are_the_same_again(tmp_pat
         assert mutant.code(source) != source
         assert mutant.code(source).count("int | None") == 2  # types aren't changed
         compile(mutant.code(source), "some.py", "exec")
+
+
+def test_what_was_done_is_read_again(tmp_path: Path) -> None:
+    mutants = [Mutant("src/congener/fit.py", (line, 4), "core/NumberReplacer", 2) for line in (9, 7)]
+    done = [Trial("fit", mutant, "a = 1", "a = 2", "survived", "", 3.0) for mutant in mutants]
+    write(tmp_path / "done.json", done)
+    assert read(tmp_path / "done.json") == done[::-1]
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ from congener.explain import Explanation, Side
 from congener.heat import draw_likeness
 from congener.images import from_array, from_picture, open_image
 from congener.pictures import draw_sheet
+from congener.rgb import to_rgb
 
 from .conftest import plain
 from .drawn import apart, encoded, scene
@@ -119,3 +120,9 @@ def test_white_on_nothing_is_seen_in_sheets_thumbnails_and_explanations(tmp_path
 def test_shrinking_a_file_leaves_what_it_covers() -> None:
     options: dict[str, Any] = {"lossless": True}
     assert open_image(encoded(glyph(BLACK), "WEBP", **options), 20).size == (48, 48)
+
+
+def test_a_picture_that_is_rgb_already_is_not_copied() -> None:
+    picture = plain((200, 30, 40))
+    assert to_rgb(picture) is picture
+    assert to_rgb(picture, 2).size == (6, 6)

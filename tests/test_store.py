@@ -8,13 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from congener.disk import file_sum, map_matrix
+from congener.disk import explained, file_sum, map_matrix
 from congener.errors import GalleryBusyError, GalleryError
 from congener.schema import COLUMNS, rewrite_images
 from congener.stamp import Stamp, is_same
@@ -670,3 +671,20 @@ def test_a_file_that_is_gone_for_good_is_told_at_once(folder: Path) -> None:
         store.embeddings("two", never)
     assert time.monotonic() - started < 5
     store.close()
+
+
+@pytest.mark.parametrize(("free", "is_full"), [(0, True), (2**30, False), (None, False)])
+def test_an_i_o_error_is_a_matter_of_room_only_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, is_full: bool
+) -> None:
+    def usage(_: Path) -> SimpleNamespace:
+        if free is None:
+            raise OSError(5, "Input/output error")
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr("congener.disk.shutil.disk_usage", usage)
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    with pytest.raises(GalleryError) as raised, explained(tmp_path):
+        raise error
+    assert ("make room" in str(raised.value)) is is_full

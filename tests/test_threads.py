@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -252,20 +251,3 @@ def test_a_busy_gallery_is_said_to_be(pairs: Path, encoder: MeanColour) -> None:
         other.connection.execute("PRAGMA busy_timeout = 1")
         with store.transaction(), pytest.raises(GalleryBusyError, match="try again"), other.transaction():
             pass
-
-
-@pytest.mark.parametrize(("free", "is_full"), [(0, True), (2**30, False), (None, False)])
-def test_an_i_o_error_is_a_matter_of_room_only_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, is_full: bool
-) -> None:
-    def usage(_: Path) -> SimpleNamespace:
-        if free is None:
-            raise OSError(5, "Input/output error")
-        return SimpleNamespace(free=free)
-
-    monkeypatch.setattr("congener.disk.shutil.disk_usage", usage)
-    error = sqlite3.OperationalError("disk I/O error")
-    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
-    with pytest.raises(GalleryError) as raised, explained(tmp_path):
-        raise error
-    assert ("make room" in str(raised.value)) is is_full

@@ -382,7 +382,7 @@ def _judge_top(answer: Neighbours, scores: Vectors) -> Neighbours:
 def _join(ids: Ids, scores: Vectors, judged: NDArray[np.bool_]) -> Neighbours:
     """Sort the judged by score, then id; below them the others as they stand, shifted as far as needed."""
     columns = np.arange(ids.shape[1])
-    order = np.lexsort((np.where(judged, ids, columns), np.where(judged, -scores, 0), ~judged))
+    order = np.lexsort((ids, np.where(judged, -scores, columns), ~judged))
     ids, judged = np.take_along_axis(ids, order, axis=1), np.take_along_axis(judged, order, axis=1)
     scores = np.take_along_axis(scores, order, axis=1)
     new = scores.copy()

@@ -1,12 +1,14 @@
 """The exact index does what sorting every score does, whichever way it takes."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from congener.indexes import ExactIndex
+from congener.indexes import ExactIndex, Neighbours, exact
 from congener.indexes.base import Vectors
 from congener.indexes.quantise import pack
 from congener.indexes.shortlist import Rows
@@ -221,3 +223,24 @@ def test_no_reference_is_lost_in_the_scan() -> None:
     for _ in range(200):
         index.search(asked, 5)
     assert abs(sys.getrefcount(None) - before) < 100
+
+
+@pytest.mark.parametrize("k", [1, 24, 25, 26, 100])
+def test_all_are_ranked_where_more_than_a_quarter_is_asked_for(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For fewer, that would be slower."""
+    ways: list[str] = []
+
+    def noted(name: str) -> Callable[..., Neighbours]:
+        way: Callable[..., Neighbours] = getattr(exact, name)
+
+        def search(*values: Any) -> Neighbours:
+            ways.append(name)
+            return way(*values)
+
+        return search
+
+    for name in ("by_ranking", "by_product"):
+        monkeypatch.setattr(exact, name, noted(name))
+    rows = kinds(100, 8)
+    assert ExactIndex.over(np.arange(100), rows).search(rows[:2], k).ids.shape == (2, k)
+    assert ways == ["by_ranking" if k > 25 else "by_product"]

@@ -166,6 +166,13 @@ def read(path: Path) -> list[Trial]:
     ]
 
 
+def write(path: Path, done: Sequence[Trial]) -> None:
+    """Write what was done, to be read again: a line each, by part and file."""
+    found = sorted(done, key=lambda trial: (list(COVERING).index(trial.part), trial.mutant.file, trial.mutant.place))
+    lines = [json.dumps(asdict(trial) | {"seconds": round(trial.seconds)}) for trial in found]
+    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
 def main() -> None:
     """Try, print one line each, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -187,7 +194,7 @@ def main() -> None:
         print(trial, flush=True)  # noqa: T201
         done.append(trial)
         if options.json:
-            options.json.write_text(json.dumps([asdict(each) for each in done], indent=1))
+            write(options.json, done)
     print(table(done))  # noqa: T201
 
 
