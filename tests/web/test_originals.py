@@ -1,5 +1,6 @@
 """A picture is shown, asked with and explained only while its file holds what was indexed."""
 
+import hashlib
 import itertools
 import os
 from collections.abc import Callable
@@ -238,3 +239,26 @@ def test_no_file_stays_open(folder: Path) -> None:
         rotate_names(folder)
         client.get("/api/images/1/file")
         assert count() == 0
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(1, 2), (3, 1)])
+def test_a_file_is_looked_through_again_while_it_may_be_written_within_one_tick_of_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, times: int
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"content")
+    now = path.stat().st_ctime_ns + seconds * 10**9
+    monkeypatch.setattr("congener.original.time.time_ns", lambda: now)
+    looks: list[bytes] = []
+    check = original._check
+
+    def noted(file: BufferedReader, content: bytes) -> None:
+        looks.append(content)
+        check(file, content)
+
+    monkeypatch.setattr(original, "_check", noted)
+    verified, source = Verified(), original.Original(str(path), hashlib.sha256(b"content").digest())
+    for _ in range(2):
+        with verified.open(source) as file:
+            assert file.read() == b"content"
+    assert len(looks) == times
