@@ -91,6 +91,48 @@ def test_a_backup_goes_only_where_nothing_is(store: Path, colours: Path, tmp_pat
     assert not (tmp_path / "other").exists()
 
 
+def test_what_a_killed_backup_has_left_is_called_that(store: Path, tmp_path: Path) -> None:
+    killed = """
+import os, sys
+from pathlib import Path
+from congener import backup
+backup._copy_file = lambda *_: os.kill(os.getpid(), 9)
+backup.back_up(*map(Path, sys.argv[1:]))
+"""
+    subprocess.run([sys.executable, "-c", killed, store, tmp_path / "backup"], check=False)
+    assert list((tmp_path / "backup").iterdir())
+    with pytest.raises(GalleryError, match="holds a backup that was broken off: delete it"):
+        back_up(store, tmp_path / "backup")
+
+
+def test_a_backup_in_the_gallery_itself_is_refused(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(store)
+    before = sorted(store.iterdir())
+    for place in (store / "backup", store / "a/b", tmp_path / "link/backup", store / "../.congener/backup"):
+        with pytest.raises(GalleryError, match="lies in the gallery itself"):
+            back_up(store, place)
+    assert sorted(store.iterdir()) == before
+
+
+def test_an_interrupted_backup_says_that_there_is_none(
+    store: Path, colours: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backup_module, "_copy_file", interrupt)
+    said = run("backup", colours, tmp_path / "backup")
+    assert said.code == 130
+    assert said.err == "congener: interrupted; there is no backup, nothing of it is left\n"
+    assert not (tmp_path / "backup").exists()
+
+
+def test_room_is_advised_only_where_it_is_lacking(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(GalleryError, match=r"Not a directory; choose another place$"):
+        back_up(store, tmp_path / "file/backup")
+
+
 @pytest.mark.parametrize("damaged", [1, 30])
 def test_a_damaged_gallery_has_no_backup(store: Path, tmp_path: Path, damaged: int) -> None:
     (features,) = store.glob("features-*")

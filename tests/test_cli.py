@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -323,6 +324,25 @@ def test_an_interruption_is_said_in_one_line(run: Run, colours: Path, monkeypatc
 
 
 # the whole process
+
+
+def test_an_interruption_while_it_is_being_loaded_is_no_traceback() -> None:
+    loading = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+from congener.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", loading], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"congener": "congener.__main__:main"}  # what is tried here is what runs
 
 
 def process(*words: object, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -4,6 +4,7 @@ SQLite copies one committed state of the catalogue. What that points to is never
 afterwards, as far as that state reaches; where a writer has just moved to other files, all of it begins anew.
 """
 
+import errno
 import os
 import sqlite3
 import time
@@ -23,6 +24,8 @@ from congener.store import Store
 
 _TRIES = 20
 _BLOCK = 2**20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_FOR_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,7 @@ def back_up(store: str | os.PathLike[str], to: str | os.PathLike[str]) -> Backup
     when there is none, when it is damaged, or when the copy can't be written.
     """
     started, place, target = time.perf_counter(), Path(store), Path(to)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GalleryError(f"{target} is there already: a backup goes into a folder that is new, or empty")
+    _check_target(place, target)
     is_new = not target.exists()
     if not Store.exists(place):
         raise GalleryError(f"there is no gallery at {place}: congener index FOLDER makes one")
@@ -65,6 +67,16 @@ def back_up(store: str | os.PathLike[str], to: str | os.PathLike[str]) -> Backup
     total = sum(path.stat().st_size for path in files)
     names = tuple(path.name for path in files)
     return BackupReport(str(place), str(target), images, names, total, time.perf_counter() - started)
+
+
+def _check_target(place: Path, target: Path) -> None:
+    """Raise GalleryError where no backup may be written."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        if target.is_dir() and is_file(target / NEW) and not is_file(target / CATALOGUE):
+            raise GalleryError(f"{target} holds a backup that was broken off: delete it, or choose another place")
+        raise GalleryError(f"{target} is there already: a backup goes into a folder that is new, or empty")
+    if place.resolve() in target.resolve().parents:
+        raise GalleryError(f"{target} lies in the gallery itself, and would be lost with it: choose another place")
 
 
 def _copy_settled(place: Path, target: Path) -> None:
@@ -142,4 +154,8 @@ def _explained(target: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise GalleryError(f"can't write the backup {target}: {reason}; make room, or choose another place") from error
+        is_full = (
+            getattr(error, "errno", 0) in _FULL or getattr(error, "sqlite_errorcode", 0) & 0xFF in _FULL_FOR_SQLITE
+        )
+        advice = "make room, or choose another place" if is_full else "choose another place"
+        raise GalleryError(f"can't write the backup {target}: {reason}; {advice}") from error

@@ -352,6 +352,7 @@ def test_a_search_for_nothing_goes_to_the_start(shared: TestClient) -> None:
         ("/search?id=5&rerank=none", 422, "kreciprocal"),
         ("/search?id=5&label=zebra", 422, "zebra"),
         (f"/search?upload={'0' * 32}", 404, "upload it again"),
+        ("/search?upload=%FF%FE", 422, "key of a picture"),
         ("/search?k=5", 422, "ask with one picture"),
     ],
 )

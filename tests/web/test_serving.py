@@ -246,6 +246,16 @@ def test_a_client_that_offers_another_protocol_is_answered_without_a_word(capsys
 
 
 @posix
+def test_a_form_that_is_none_is_told_to_its_sender_alone(folder: Path) -> None:
+    with serving_at(folder, "--port", "0", "--no-update") as (process, _, port):
+        with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as wire:
+            wire.request("POST", "/api/search", b"\xff" * 99, {"Content-Type": "multipart/form-data; boundary=x"})
+            assert wire.getresponse().status == 400
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[1] == "congener: ended\n"
+
+
+@posix
 def test_ctrl_c_waits_for_no_upload(folder: Path) -> None:
     seconds = min(seconds_to_end(folder) for _ in range(2))  # the machine may be busy
 

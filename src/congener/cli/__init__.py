@@ -78,8 +78,8 @@ def main() -> None:
         streams.flush()
     except streams.ReaderGoneError:
         code = streams.READER_GONE
-    except (click.Abort, KeyboardInterrupt):
-        note("interrupted; what was done is kept, run it again to go on")
+    except (click.Abort, KeyboardInterrupt) as interruption:
+        note(str(interruption) or "interrupted; what was done is kept, run it again to go on")
         code = INTERRUPTED
     except (CongenerError, click.ClickException, OSError) as error:
         note(_told(error))

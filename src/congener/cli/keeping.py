@@ -29,7 +29,10 @@ def backup(folder: Path, to: Path, stores: tuple[Path, ...], as_json: bool) -> N
     """
     from congener.backup import back_up
 
-    report = back_up(place_of(folder, stores), to)
+    try:
+        report = back_up(place_of(folder, stores), to)
+    except KeyboardInterrupt:
+        raise click.Abort("interrupted; there is no backup, nothing of it is left") from None
     if as_json:
         print_json(report.as_dict())
     else:

@@ -1,6 +1,7 @@
 """Question: all that the page and the API can ask, in one value; the address of an answer holds the whole of it."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -123,9 +124,15 @@ def _text(_: str, text: str) -> str:
     return text
 
 
+def _key(name: str, text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{32}", text):
+        raise CongenerError(f"{name} takes the key of a picture that was uploaded; not {text[:80]!r}")
+    return text
+
+
 _READERS: dict[str, Any] = {
     "id": _whole,
-    "upload": _text,
+    "upload": _key,
     "box": parse_box,
     "positive": _whole,
     "negative": _whole,

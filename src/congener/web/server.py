@@ -149,6 +149,7 @@ def server(app: FastAPI, **config: Any) -> uvicorn.Server:
     access = logging.getLogger("uvicorn.access")
     if not any(isinstance(each, Tokenless) for each in access.filters):
         access.addFilter(Tokenless())
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is told to its sender
     ours: dict[str, Any] = {
         "http": Impatient,
         "ws": "none",
