@@ -160,8 +160,8 @@ def test_two_of_one_form_are_no_copies(draw: Callable[[int], Image.Image]) -> No
 @pytest.mark.parametrize("draw", TEMPLATES)
 def test_a_copy_of_a_form_is_one(draw: Callable[[int], Image.Image]) -> None:
     form = draw(0)
-    assert verdict(form, _saved(form, 30)) == "copy"
-    assert verdict(form, _saved(_smaller(form, 0.6), 80)) == "copy"
+    assert verdict(form, _saved(form, 75)) == "copy"
+    assert verdict(form, _saved(_smaller(form, 0.75), 80)) == "copy"
     assert verdict(form, ImageEnhance.Brightness(form).enhance(0.9)) == "copy"
 
 
