@@ -160,9 +160,37 @@ def test_two_of_one_form_are_no_copies(draw: Callable[[int], Image.Image]) -> No
 @pytest.mark.parametrize("draw", TEMPLATES)
 def test_a_copy_of_a_form_is_one(draw: Callable[[int], Image.Image]) -> None:
     form = draw(0)
-    assert verdict(form, _saved(form, 30)) == "copy"
-    assert verdict(form, _saved(_smaller(form, 0.6), 80)) == "copy"
+    assert verdict(form, _saved(form, 75)) == "copy"
+    assert verdict(form, _saved(_smaller(form, 0.75), 80)) == "copy"
     assert verdict(form, ImageEnhance.Brightness(form).enhance(0.9)) == "copy"
+
+
+def letter(number: int) -> Image.Image:
+    """A page full of writing, with a number of its own."""
+    same = random.Random(1)
+    page = plain("white", (620, 877))
+    draw = ImageDraw.Draw(page)
+    for line in range(44):
+        words = " ".join("".join(same.choices("abcdeilmnorstu", k=6)) for _ in range(10))
+        draw.text((45, 130 + 16 * line), words, "black", _font(11))
+    draw.text((450, 100), f"Invoice No. 2024-{1041 + number}", "black", _font(12))
+    return page
+
+
+def test_writing_that_is_too_small_to_be_read_tells_no_copy() -> None:
+    first, second = letter(0), letter(2)
+    assert verdict(first, second) == "other"
+    for share, quality in ((0.5, 80), (0.35, 85)):
+        assert verdict(first, _saved(_smaller(second, share), quality)) == "other"
+    small, other = (_saved(_smaller(page, 0.45), 30) for page in (first, second))
+    assert verdict(small, other) == "other"
+    assert verdict(first, _saved(first, 80)) == "copy"
+
+
+def test_a_narrow_frame_is_none_of_the_picture_whichever_comes_first() -> None:
+    for seed in (1, 2, 3):
+        framed = _saved(ImageOps.expand(scene(seed), 9, "white"), 85)
+        assert verdict(framed, scene(seed)) == verdict(scene(seed), framed) == "copy"
 
 
 def test_a_piece_that_is_gone_makes_another_picture() -> None:

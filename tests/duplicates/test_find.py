@@ -9,10 +9,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from congener import Gallery
+from congener.duplicates.difference import compare
 from congener.duplicates.find import DEFAULT, Duplicates, find_duplicates
 from congener.duplicates.fingerprint import BITS, difference_hash, fingerprint
 from congener.duplicates.fingerprint import apart as fingerprints_apart
-from congener.errors import CongenerError
+from congener.errors import CongenerError, ImageError
 from congener.fit import BLEND
 from congener.images import open_image
 from congener.searcher import Lens
@@ -276,18 +277,36 @@ def test_two_pages_of_text_are_no_copies(folder: Path, encoder: MeanColour) -> N
     assert paths(of(Gallery(folder, encoder=encoder))) == [[f"{seed}.png", f"{seed}, smaller.png"] for seed in range(4)]
 
 
-def test_pictures_with_unlike_features_are_not_even_opened(
+def test_pictures_with_unlike_features_are_found_by_their_hash(
     folder: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    black = Image.new("L", (128, 128))
+    """An encoder sees another thing in a sepia picture; none is near enough here to be proposed by embedding."""
     cells(1).save(folder / "grey.png")
-    Image.merge("RGB", [cells(1).getchannel("R"), black, black]).save(folder / "red.png")  # cosine .58
+    cells(2).save(folder / "other.png")
+    sepia = np.asarray(cells(1), np.float32) * [1, 0.9, 0.7]
+    Image.fromarray(sepia.astype(np.uint8)).resize((100, 100)).save(folder / "sepia.png")
+    monkeypatch.setattr("congener.duplicates.find.MIN_COSINE", 1.1)
+    assert paths(of(Gallery(folder, encoder=encoder))) == [["grey.png", "sepia.png"]]
+
+
+def test_what_can_not_be_read_for_the_close_look_is_told(
+    folder: Path, encoder: MeanColour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, side in (("a", 128), ("b", 120), ("lost", 140)):
+        cells(1).resize((side, side)).save(folder / f"{name}.png")
     gallery = Gallery(folder, encoder=encoder)
-    assert paths(of(gallery)) == [["grey.png", "red.png"]]
-    monkeypatch.setattr("congener.duplicates.find.MIN_COSINE", 0.6)
-    opened = watched(monkeypatch)
-    assert find_duplicates(gallery).groups == ()
-    assert opened == []
+    gallery.update()
+    call = Workers.call
+
+    def failing(workers: Workers, function: Callable[..., Any], *files: str) -> Any:
+        if function is compare and any(file.endswith("lost.png") for file in files):
+            raise ImageError("the disk is gone")
+        return call(workers, function, *files)
+
+    monkeypatch.setattr(Workers, "call", failing)
+    found = checked(find_duplicates(gallery))
+    assert [(each.path, each.reason) for each in found.skipped] == [("lost.png", "the disk is gone")]
+    assert paths(found) == [["a.png", "b.png"]]
 
 
 def test_the_first_has_most_pixels_then_most_bytes(folder: Path, encoder: MeanColour) -> None:

@@ -10,6 +10,9 @@ Plane = NDArray[np.floating[Any]]
 """(height, width): a picture's grey, or what is measured at each of its pixels, in units of 0 to 255."""
 
 
+_SAMPLE = 4000  # pixels at least, from which we see how much fits badly
+
+
 class Placement(NamedTuple):
     """Where the pixels of one picture lie in another of equal size: scale and shift along each side, in pixels."""
 
@@ -56,21 +59,28 @@ def _refine(one: Plane, other: Plane, placement: Placement, rounds: int) -> Plac
     """Move a placement by Gauss and Newton's steps towards least squares, in which what fits badly counts little."""
     height, width = one.shape
     y, x = np.arange(height, dtype=np.float32)[:, None] + 0.5, np.arange(width, dtype=np.float32)[None] + 0.5
+    terms = np.empty((6, height, width), np.float32)
+    terms[5] = 1
     for _ in range(rounds):
         moved = placement.of(other)
-        down, right = np.gradient(moved)
-        terms = np.stack([right * x, right, down * y, down, moved, np.ones_like(moved)], axis=-1)
         inside = placement.covers(height, width)
-        terms, wanted, there = terms[inside], one[inside], moved[inside]
-        if len(wanted) < one.size // 2:
+        count = int(np.count_nonzero(inside))
+        if count < one.size // 2:
             break
-        gain, level = _line(there, wanted)
-        error = wanted - gain * there - level
-        spread = max(4.0, float(np.quantile(np.abs(error), 0.9)))  # most of a page is paper: a median says nothing
-        weight = 1 / (1 + (error / spread) ** 2)
-        terms[:, :4] *= gain
-        system = (terms * weight[:, None]).T @ terms
-        step = np.linalg.lstsq(system, (terms * weight[:, None]).T @ error, rcond=1e-7)[0]
+        gain, level = _line(moved[inside], one[inside])
+        _slopes(moved, terms[3], terms[1])
+        terms[1] *= gain
+        terms[3] *= gain
+        np.multiply(terms[1], x, out=terms[0])
+        np.multiply(terms[3], y, out=terms[2])
+        terms[4] = moved
+        error = one - gain * moved - level
+        some = np.abs(error[inside][:: max(1, count // _SAMPLE)])
+        spread = max(4.0, float(np.quantile(some, 0.9)))  # most of a page is paper: a median says nothing
+        weight = inside / (1 + (error / np.float32(spread)) ** 2)
+        flat = terms.reshape(6, -1)
+        weighted = flat * weight.reshape(-1)
+        step = np.linalg.lstsq(weighted @ flat.T, weighted @ error.reshape(-1), rcond=1e-7)[0]
         across, right_, along, down_ = step[:4].tolist()
         step_size = max(abs(across) * width, abs(right_), abs(along) * height, abs(down_))
         if step_size > width / 8:
@@ -81,6 +91,14 @@ def _refine(one: Plane, other: Plane, placement: Placement, rounds: int) -> Plac
         if step_size < 0.01:
             break
     return placement
+
+
+def _slopes(plane: Plane, down: Plane, right: Plane) -> None:
+    """Write how a plane rises from pixel to pixel into others."""
+    for rises, of in ((down, plane), (right.T, plane.T)):
+        np.subtract(of[2:], of[:-2], out=rises[1:-1])
+        rises[1:-1] *= 0.5
+        rises[0], rises[-1] = of[1] - of[0], of[-1] - of[-2]
 
 
 def _line(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:

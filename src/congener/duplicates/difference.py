@@ -22,6 +22,9 @@ from congener.images import open_image
 SIDE = 640
 """Pixels of the long side at most, at which two pictures are compared; the smaller picture's where that has fewer."""
 
+FINE_SIDE = 1280
+"""As `SIDE`, for pictures of fine writing that have so many."""
+
 LIMIT = 0.7
 """How much any place of a copy may differ: see `unlike`."""
 
@@ -30,8 +33,16 @@ Verdict = Literal["copy", "marked", "first marked", "other"]
 
 _CLEAN = 0.2  # what may differ in two pictures that are alike to a hair elsewhere
 _OUTLIER = 25.0  # times the 99th percentile
+_WRITING = 0.06, 8.0  # as _CLEAN and _OUTLIER, of writing
+_LEGIBLE = 0.5  # of what another sign would make of a place
+_SIGN = 7, 4, 5  # height and width of a small one, and how far off another is, in pixels
+_APART = 24  # pixels from one that we change to the next
+_LOST = 2.5  # times as many pixels a side: then what was written may be gone from the smaller
+_PAPER = 0.4  # of a page are within four levels of one
+_FINE = 0.15  # of the variance of what is printed is in single pixels
 _CERTAIN = 2.0  # what differs so much at a coarse look differs
 _FEW = 320  # pixels of the long side, in which borders are looked for
+_INSET = 1.5  # of these, where there is a border
 _STRETCHED = 1.15  # how much two pictures' shapes may differ
 _SAME_BOX = 0.03
 _COARSE = 128  # pixels of the long side, for a first look
@@ -48,6 +59,10 @@ class Aligned(NamedTuple):
     second: Colours
     inside: NDArray[np.bool_]
     """(height, width): where both are."""
+    writing: bool
+    """Whether they show writing, or what is as fine, on paper of one colour."""
+    sign: float
+    """How unlike the first would be, at a typical place of writing, if one small sign of it were another."""
 
 
 def compare(first: str, second: str) -> Verdict:
@@ -55,33 +70,48 @@ def compare(first: str, second: str) -> Verdict:
     return judge(*_opened(first), *_opened(second))
 
 
-@lru_cache(maxsize=2)  # the first of a group is held against each of the others
+@lru_cache(maxsize=6)  # 6 MiB each at most; the first of a group is held against each of the others
 def _opened(file: str) -> tuple[Image.Image, Box]:
     picture = fitted(open_image(file, SIDE), 2 * SIDE, enlarge=False)
     return picture, within(picture)
 
 
 def within(picture: Image.Image) -> Box:
-    """Return where what an RGB picture shows lies, to a pixel or two of 320: `align` finds the rest."""
+    """Return where what an RGB picture shows lies, to a pixel or two of 320: `align` finds the rest.
+
+    Rather too little of it than a line of its frame.
+    """
     few = picture.copy()
     few.thumbnail((_FEW, _FEW), Image.Resampling.BOX)
-    return contents(few)
+    left, top, right, bottom = contents(few)
+    x, y = _INSET / few.width, _INSET / few.height
+    return left + x * (left > 0), top + y * (top > 0), right - x * (right < 1), bottom - y * (bottom < 1)
 
 
 def judge(first: Image.Image, box: Box, second: Image.Image, other_box: Box) -> Verdict:
     """Return what a second RGB picture is to a first; borders around the boxes in either don't count."""
     pairs = [(box, other_box), (WHOLE, other_box), (box, WHOLE), (WHOLE, WHOLE)]
-    if max(abs(a - b) for a, b in zip(box, other_box, strict=True)) < _SAME_BOX:
+    alike = max(abs(a - b) for a, b in zip(box, other_box, strict=True)) < _SAME_BOX
+    if alike:
         pairs = [(WHOLE, WHOLE), (box, other_box)]  # neither has a border more than the other
     for pair in dict.fromkeys(pairs):
-        if _shaped_alike(first, second, *pair) and (verdict := _judge(first, second, *pair)):
+        verdict = _judge(first, second, *pair) if _shaped_alike(first, second, *pair) else None
+        if verdict and (alike or verdict != "other"):  # a margin that noise ends isn't the border of the other
             return verdict
     return "other"
 
 
-def _limit(differ: Plane) -> float:
-    """Return how much a place may differ, where nearly all others (height, width) differ by so little or so much."""
-    return float(np.clip(_OUTLIER * np.quantile(differ, 0.99), _CLEAN, LIMIT))
+def _limit(differ: Plane, laid: Aligned) -> float:
+    """Return how much a place may differ, where nearly all others (height, width) differ by so little or so much.
+
+    Where writing is small, another digit is but another grey blot. So there we ask for more: that nothing stands out
+    from what encoding did to the rest, and that this would not hide a digit.
+    """
+    usual = float(np.quantile(differ, 0.99))
+    if not laid.writing:
+        return float(np.clip(_OUTLIER * usual, _CLEAN, LIMIT))
+    least, outlier = _WRITING
+    return float(min(max(outlier * usual, least), _LEGIBLE * laid.sign, LIMIT))
 
 
 def _shaped_alike(first: Image.Image, second: Image.Image, box: Box, other_box: Box) -> bool:
@@ -90,17 +120,24 @@ def _shaped_alike(first: Image.Image, second: Image.Image, box: Box, other_box: 
     return max(shapes) <= _STRETCHED * min(shapes)
 
 
+def _is_much_larger(first: Image.Image, second: Image.Image, box: Box, other_box: Box) -> bool:
+    """Tell whether one shows far more than the other has pixels for."""
+    sides = [right - left for left, _, right, _ in (pixels(box, first), pixels(other_box, second))]
+    return max(sides) > _LOST * min(sides)
+
+
 def _judge(first: Image.Image, second: Image.Image, box: Box, other_box: Box) -> Verdict | None:
     """Return what a second picture is to a first; None where too much differs for these boxes to be the right ones."""
-    for side in (_COARSE, SIDE):
+    for side in (_COARSE, SIDE, FINE_SIDE):
         laid = _lay(first, second, (box, other_box), side)
         if np.count_nonzero(laid.inside) < laid.inside.size / 2:
             return None
         differ, toned = _least(laid)
-        limit = _limit(differ)
+        is_last = side >= (FINE_SIDE if laid.writing else SIDE) or max(laid.inside.shape) < side
+        limit = _limit(differ, laid) if is_last else LIMIT
         if not (differ > limit).any():
-            if side == SIDE or max(laid.inside.shape) < side:
-                return "copy"
+            if is_last:
+                return "other" if laid.writing and _is_much_larger(first, second, box, other_box) else "copy"
         elif (differ > limit).mean() > _MUCH:
             return None
         elif differ.max() > _CERTAIN and not is_one_sided(*toned, differ > limit):
@@ -122,7 +159,37 @@ def _lay(first: Image.Image, second: Image.Image, boxes: tuple[Box, Box], side: 
     moved = [placement.of(plane, Image.Resampling.BICUBIC) for plane in _planes(other)]
     inside = _eroded(placement, size[1], size[0])
     a, b = (np.stack([blurred(plane) for plane in each], axis=-1, dtype=np.float32) for each in (_planes(one), moved))
-    return Aligned(a, b, inside)
+    writing = _is_writing(np.asarray(one.convert("L"), np.float32))
+    return Aligned(a, b, inside, writing, _another_sign(np.asarray(one, np.float32)) if writing else LIMIT)
+
+
+def _another_sign(colours: Colours) -> float:
+    """Return how unlike a picture (height, width, 3) is to itself with small signs moved, where any are: the median."""
+    height, width = colours.shape[:2]
+    tall, wide, off = _SIGN
+    rows, columns = np.ogrid[:height, :width]
+    moved = ((rows % _APART < tall) & (columns % _APART < wide))[..., None]
+    changed = np.where(moved, np.roll(colours, off, axis=1), colours)
+    both = [np.stack([blurred(plane) for plane in np.moveaxis(each, 2, 0)], axis=-1) for each in (colours, changed)]
+    differ = unlike(both[0], both[1], np.ones((height, width), np.bool_))
+    step = _APART // 2  # around each sign, from `step / 3` before it
+    differ = np.pad(differ, [(step // 3, step), (step // 3, step)])
+    down, across = (side // step for side in differ.shape)
+    places = differ[: down * step, : across * step].reshape(down, step, across, step).max(axis=(1, 3))
+    told = places[places > _WRITING[0] / 3]
+    return float(np.median(told)) if told.size else LIMIT
+
+
+def _is_writing(grey: Plane) -> bool:
+    """Tell whether a grey picture is writing, or what is as fine, on paper of one colour."""
+    levels = np.bincount(grey.astype(np.uint8).reshape(-1), minlength=256)
+    if np.convolve(levels, np.ones(9), "same").max() < _PAPER * grey.size:
+        return False
+    everywhere = np.ones(grey.shape, np.bool_)
+    variance = _variance(grey, everywhere, np.ones_like(_around(grey)))
+    printed = variance > _NOISE[1]
+    fine = _around((grey - blurred(grey)) ** 2)[printed] / variance[printed]
+    return bool(printed.any() and np.median(fine) > _FINE)
 
 
 def _planes(picture: Image.Image) -> list[Plane]:

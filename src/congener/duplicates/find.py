@@ -1,16 +1,15 @@
 """Duplicates: groups of images that are copies of one another, exactly or nearly. It lists, it never deletes.
 
 Exact copies have the same contents, by the hash in the catalogue. Near ones are looked for among each picture's
-nearest by embedding, and then compared by their fingerprints: two photos of one kind have close embeddings, yet other
-gradients.
+nearest, by embedding and by the hash of their fingerprints, and then compared by these and by a close look.
 """
 
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -20,11 +19,12 @@ from numpy.typing import NDArray
 from congener import codes
 from congener.cores import cores
 from congener.duplicates.contents import Content, File, look_at_all
-from congener.duplicates.fingerprint import BITS
+from congener.duplicates.fingerprint import BITS, as_vectors
 from congener.duplicates.near import Near, near_groups
 from congener.duplicates.worth import Link
 from congener.errors import CongenerError
 from congener.gallery import Gallery
+from congener.indexes import ExactIndex
 from congener.indexes.score import Whole, paired
 from congener.labels import Labels
 from congener.memory import Skipped
@@ -40,6 +40,9 @@ MOST = BITS // 2
 
 NEIGHBOURS = 10
 """How many of a picture's nearest by embedding are compared with it."""
+
+NEAREST_HASHES = 5
+"""And of those by hash, in any tint or frame."""
 
 MIN_COSINE = 0.3
 """Of pooled features: below it two pictures aren't compared. These don't depend on what else is in the gallery."""
@@ -135,12 +138,13 @@ def find_duplicates(gallery: Gallery, threshold: int = DEFAULT, progress: Progre
         by_content[row.content].append(row)
     files = list(by_content.values())
     pairs = _candidates(gallery, files, progress)
-    wanted = sorted({*pairs.ravel().tolist(), *(at for at, rows in enumerate(files) if len(rows) > 1)})
     with Workers() as workers, ThreadPoolExecutor(cores(), "congener") as pool:
         try:
-            contents, skipped = look_at_all(gallery.folder, [files[at] for at in wanted], workers, pool, progress)
-            there = {at: content for at, content in zip(wanted, contents, strict=True) if content}
-            groups = near_groups(gallery.folder, there, pairs, threshold, workers, pool, progress)
+            contents, skipped = look_at_all(gallery.folder, files, workers, pool, progress)
+            there = {at: content for at, content in enumerate(contents) if content}
+            pairs = np.concatenate([pairs, _alike(there)])
+            groups, unread = near_groups(gallery.folder, there, pairs, threshold, workers, pool, progress)
+            skipped += _without_unread(there, unread)
         finally:
             pool.shutdown(cancel_futures=True)
     labels = gallery.labels
@@ -164,6 +168,19 @@ def find_duplicates(gallery: Gallery, threshold: int = DEFAULT, progress: Progre
     )
 
 
+def _without_unread(there: dict[int, Content], unread: Mapping[int, str]) -> list[Skipped]:
+    """Take what couldn't be read for a close look from contents; return it."""
+    skipped = []
+    for at, reason in unread.items():
+        first, *others = there[at].files
+        skipped.append(Skipped(first.row.path, reason))
+        if others:
+            there[at] = replace(there[at], files=tuple(others))
+        else:
+            del there[at]
+    return skipped
+
+
 def _candidates(gallery: Gallery, files: Sequence[Sequence[Row]], progress: Progress | None) -> NDArray[np.int64]:
     """Return pairs (m, 2) of contents, as positions in files, that may be near copies: each once, in order."""
     none = np.empty((0, 2), np.int64)
@@ -185,6 +202,29 @@ def _candidates(gallery: Gallery, files: Sequence[Sequence[Row]], progress: Prog
     pairs = np.unique(np.concatenate([none, *found]), axis=0)  # of ids
     pairs = pairs[_cosines(gallery, pairs) >= MIN_COSINE]
     return np.searchsorted(least, pairs)
+
+
+def _alike(there: Mapping[int, Content]) -> NDArray[np.int64]:
+    """Return pairs (m, 2) of contents, by their keys, whose hashes are nearest: in another tint, a frame, other light.
+
+    What an encoder makes of these may lie further off than ten other pictures of a kind.
+    """
+    if len(there) < 2:
+        return np.empty((0, 2), np.int64)
+    keys = np.array(sorted(there))
+    looks = [there[at].look for at in keys.tolist()]
+    framed = [at for at, look in enumerate(looks) if not np.array_equal(*look)]
+    vectors = np.concatenate([as_vectors([look[0] for look in looks]), as_vectors([looks[at][1] for at in framed])])
+    of = np.concatenate([np.arange(len(looks)), np.array(framed, np.int64)])  # which content a row is of
+    index = ExactIndex.over(np.arange(len(vectors)), vectors)
+    found = []
+    for start in range(0, len(vectors), _BATCH):
+        here = vectors[start : start + _BATCH].astype(np.float32)
+        near = of[index.search(here, min(NEAREST_HASHES + 1, len(vectors))).ids]
+        found.append(np.stack([np.broadcast_to(of[start : start + _BATCH, None], near.shape), near], axis=-1))
+    pairs = np.sort(np.concatenate([each.reshape(-1, 2) for each in found]))
+    alike: NDArray[np.int64] = keys[np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)]
+    return alike
 
 
 def _cosines(gallery: Gallery, pairs: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
 """Fingerprints: what is compared of two pictures to tell whether one is a copy of the other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -86,6 +88,20 @@ def difference_hash(grey: Image.Image, covered: Extent | None = None) -> tuple[N
     down = np.asarray(grey.resize((_SIDE, _SIDE + 1), Image.Resampling.LANCZOS, covered), np.int16)
     steps = np.stack([across[:, 1:] - across[:, :-1], down[1:] - down[:-1]])
     return np.packbits(steps > 0), np.packbits(np.abs(steps) >= TELLING)
+
+
+def as_vectors(prints: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
+    """Return unit vectors (n, 512) of hashes (n, 1185): the fewer of the bits that tell differ, the nearer they are."""
+    brighter, telling = (
+        np.unpackbits(np.stack([each[at : at + BITS // 8] for each in prints]), axis=1).astype(np.float32)
+        if len(prints)
+        else np.empty((0, BITS), np.float32)
+        for at in (0, BITS // 8)
+    )
+    vectors = (2 * brighter - 1) * telling
+    lengths = np.sqrt(telling.sum(axis=1, keepdims=True))
+    unit: NDArray[np.float16] = (vectors / np.maximum(lengths, 1)).astype(np.float16)
+    return unit
 
 
 def apart(a: Fingerprint, b: Fingerprint, most: int = BITS) -> NDArray[np.int64]:

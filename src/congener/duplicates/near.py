@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -39,26 +39,48 @@ def near_groups(
     workers: Workers,
     pool: ThreadPoolExecutor,
     progress: Progress | None,
-) -> list[list[Near]]:
-    """Return groups of near copies, with what each is to the first, within the threshold of it.
+) -> tuple[list[list[Near]], dict[int, str]]:
+    """Return groups of near copies, with what each is to the first, and why contents can't be read again.
 
     pairs: (m, 2), keys of contents whose hashes are to be compared. Only those are opened again that these propose.
     A chain of small steps may lead from one picture to quite another. So each is held against the first of its group;
     what remains alone is near to nothing that is kept of a group, and is not listed.
     """
+    unread: dict[int, str] = {}
 
     def compare(pair: Pair) -> Verdict:
         first, second = (os.path.abspath(folder / there[at].files[0].row.path) for at in pair)
-        try:
-            verdict: Verdict = workers.call(difference.compare, first, second)
-        except ImageError:  # read a moment ago: in doubt, two pictures are two
-            return "other"
-        return verdict
+        if unread.keys().isdisjoint(pair):
+            try:
+                verdict: Verdict = workers.call(difference.compare, first, second)
+                return verdict
+            except ImageError as error:
+                unread.update(_unreadable(pair, (first, second), workers) or {pair[1]: str(error)})
+        return "other"
 
     beside = _beside(_close(there, pairs, threshold))
     components = list(_components(beside))
     searches = [_search({at: there[at] for at in each}, beside, threshold) for each in components]
-    return _in_rounds(searches, [len(each) for each in components], lambda asked: pool.map(compare, asked), progress)
+    sizes = [len(each) for each in components]
+    groups = _in_rounds(searches, sizes, lambda asked: pool.map(compare, asked), progress)
+    return _without(groups, {there[at].files[0].row.path for at in unread}), unread
+
+
+def _unreadable(pair: Pair, files: tuple[str, str], workers: Workers) -> dict[int, str]:
+    """Return which of a pair's files can't be read, and why."""
+    reasons = {}
+    for at, file in zip(pair, files, strict=True):
+        try:
+            workers.call(difference.compare, file, file)
+        except ImageError as error:
+            reasons[at] = str(error)
+    return reasons
+
+
+def _without(groups: Sequence[Sequence[Near]], gone: Container[str]) -> list[list[Near]]:
+    """Return the groups without files that are told as skipped: no group may rest on what can't be read."""
+    left = [[near for near in group if near.content.files[0].row.path not in gone] for group in groups]
+    return [now for now, group in zip(left, groups, strict=True) if len(now) > 1 and now[0] is group[0]]
 
 
 def _close(there: Mapping[int, Content], pairs: NDArray[np.int64], threshold: int) -> list[list[int]]:

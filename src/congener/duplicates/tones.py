@@ -56,22 +56,31 @@ def as_in(wanted: Colours, given: Colours, inside: NDArray[np.bool_]) -> Colours
     curve = _learned(_powers(seen), meant, np.array([0, 255, 0, 0], np.float32), _TONE, _rarity(seen))
     terms = _tinted_terms if tinted else _mixed_terms
     known, all_of_it = terms(of, curve), terms(given, curve)
-    channels = []
+    weights = []
     for channel in range(3):
         if tinted:
             expected, firmly = np.concatenate([curve, np.zeros(3, np.float32)]), _GREY
         else:
             expected, firmly = np.zeros(4, np.float32), _MIX
             expected[1 + channel] = 255
-        channels.append(all_of_it @ _learned(known, to[:, channel], expected, firmly))
-    return np.clip(np.stack(channels, axis=-1), 0, 255)
+        weights.append(_learned(known, to[:, channel], expected, firmly))
+    return np.clip(all_of_it @ np.stack(weights, axis=-1), 0, 255)
 
 
 def _powers(luma: Numbers) -> Numbers:
     """Return the terms of a smooth curve: a level, a gain, and two that make a gamma curve of it."""
-    share = luma / 255
-    bent = share * np.log(np.maximum(share, np.float32(1e-3)))
-    return np.stack([np.ones_like(share), share, bent, bent * np.log(np.maximum(share, np.float32(1e-3)))], axis=-1)
+    return _TERMS[_steps(luma)]
+
+
+def _steps(luma: Numbers) -> NDArray[np.int16]:
+    steps: NDArray[np.int16] = np.clip(luma * np.float32(_FINE) + np.float32(0.5), 0, 255 * _FINE).astype(np.int16)
+    return steps
+
+
+def _terms() -> Numbers:
+    share = np.arange(255 * _FINE + 1, dtype=np.float32) / np.float32(255 * _FINE)
+    log = np.log(np.maximum(share, np.float32(1e-3)))
+    return np.stack([np.ones_like(share), share, share * log, share * log**2], axis=-1)
 
 
 def _tinted_terms(colours: Colours, curve: Numbers) -> Numbers:
@@ -79,7 +88,7 @@ def _tinted_terms(colours: Colours, curve: Numbers) -> Numbers:
 
 
 def _mixed_terms(colours: Colours, curve: Numbers) -> Numbers:
-    toned = _powers(colours) @ curve / 255
+    toned = (_TERMS @ curve / 255)[_steps(colours)]
     return np.concatenate([np.ones_like(toned[..., :1]), toned], axis=-1)
 
 
@@ -106,3 +115,7 @@ def _learned(
         weighted = terms * (counts / (1 + (error / spread) ** 2) ** 2)[:, None]
         weights = expected + np.linalg.solve(weighted.T @ terms + firmly * len(terms), weighted.T @ rest)
     return weights.astype(np.float32)
+
+
+_FINE = 64  # steps of a level, for which the terms of a curve are kept
+_TERMS = _terms()
