@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -342,6 +343,17 @@ def test_forget_deletes_what_is_kept_and_only_that(run: Run, tmp_path: Path) -> 
     assert {path.name: path.read_bytes() for path in place.iterdir()} == mine
     assert {path: path.read_bytes() for path in folder.iterdir()} == pictures
     assert run("forget", folder, "--gallery", place, "--yes").code == 2
+
+
+def test_forget_leaves_another_program_s_database_of_the_catalogue_s_name(run: Run, colours: Path) -> None:
+    place = colours.parent / "things"
+    place.mkdir()
+    with closing(sqlite3.connect(place / "catalogue.sqlite")) as db:
+        db.execute("CREATE TABLE photos (title)")
+    before = (place / "catalogue.sqlite").read_bytes()
+    done = run("forget", colours, "--gallery", place, "--yes")
+    assert (done.code, done.err.count("\n"), "nothing is deleted" in done.err) == (2, 1, True)
+    assert (place / "catalogue.sqlite").read_bytes() == before
 
 
 def test_forget_leaves_no_folder_where_nothing_else_is(run: Run, colours: Path, store: Path) -> None:

@@ -11,6 +11,7 @@ from .conftest import write
 FILES = ["._IMG_1.JPG", ".trashed-1790000000-IMG_9.jpg", ".pending-1790000000-IMG_8.jpg", "Thumbs.db", ".DS_Store"]
 FOLDERS = [
     *("@eaDir", "@tmp", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot", "$RECYCLE.BIN", "RECYCLER"),
+    *("@SynoResource", "@SynoEAStream", "Recycled", "iPod Photo Cache"),
     *("System Volume Information", "lost+found", "__MACOSX", "Network Trash Folder", "Temporary Items"),
     *(".thumbnails", ".Trash", ".Trash-1000", ".Trashes", ".AppleDouble", ".@__thumb", ".git", ".fseventsd"),
 ]

@@ -164,6 +164,14 @@ def test_a_name_is_found_whichever_letters_are_composed(tmp_path: Path) -> None:
     ]
 
 
+def test_a_label_with_a_comma_and_no_quotes_is_told_and_empty_cells_are_not(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\na.jpg,x,,\nb.jpg,Apple, green\n")
+    with pytest.raises(GalleryError, match="line 3 has more cells than columns: put what has commas between quotes"):
+        Labels(tmp_path)
+    (tmp_path / "labels.csv").write_text('path,label\na.jpg,x,,\nb.jpg,"Apple, green"\n')
+    assert [Labels(tmp_path).of(path) for path in ("a.jpg", "b.jpg")] == ["x", "Apple, green"]
+
+
 def test_a_table_with_a_nul_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes(b"path,label\na\0.jpg,x\n")
     with pytest.raises(GalleryError, match="line 2 holds a NUL"):

@@ -246,6 +246,16 @@ def test_a_link_in_the_place_of_what_a_killed_run_leaves_is_somebody_s(tmp_path:
     assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
+def test_a_file_of_the_page_s_name_is_somebody_s_unless_the_page_wrote_it(run: Run, colours: Path) -> None:
+    place = colours.parent / "site"
+    place.mkdir()
+    (place / "web.sqlite").write_bytes(b"mine")
+    done = run("index", colours, "--gallery", place)
+    assert (done.code, "web.sqlite" in done.err) == (2, True)
+    assert [path.name for path in place.iterdir()] == ["web.sqlite"]
+    assert (place / "web.sqlite").read_bytes() == b"mine"
+
+
 def test_the_files_of_a_gallery_of_format_3_are_known(tmp_path: Path) -> None:
     with zipfile.ZipFile(Path(__file__).parent / "data/format-3.zip") as stored:
         stored.extractall(tmp_path / "older")

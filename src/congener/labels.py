@@ -294,11 +294,20 @@ def read_table(path: Path, columns: Sequence[str], *, piped: bool = False) -> It
             for row in rows:
                 if any("\0" in (row[column] or "") for column in columns):
                     raise GalleryError(f"{path}: line {rows.line_num} holds a NUL: is it a table of text?")
+                if any(_surplus(row)):
+                    raise GalleryError(
+                        f"{path}: line {rows.line_num} has more cells than columns: put what has commas between quotes"
+                    )
                 if None in map(row.get, columns):
                     raise GalleryError(f"{path}: line {rows.line_num} must have {','.join(columns)}")
                 yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GalleryError(f"can't read {path}: {error}") from None
+
+
+def _surplus(row: Mapping[Any, Any]) -> list[str]:
+    """Return the cells of a row beyond its columns; empty ones, as spreadsheets write them, say nothing."""
+    return [cell for cell in row.get(None) or () if cell.strip()]
 
 
 def _tables(folder: Path) -> tuple[Path, Path, Path]:

@@ -51,12 +51,25 @@ def holds_other_tables(folder: Path) -> bool:
     if not is_file(path):
         return False
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        return not tables <= {"kept", "sqlite_sequence"}
+        return not _tables(path) <= {"kept", "sqlite_sequence"}
     except sqlite3.Error:  # a damaged one begins like any
         with path.open("rb") as file:
             return file.read(len(_MAGIC)) != _MAGIC
+
+
+def is_another_catalogue(folder: Path) -> bool:
+    """Tell whether a database of the catalogue's name is another program's, not a damaged catalogue."""
+    try:
+        tables = _tables(folder / CATALOGUE)
+    except sqlite3.Error:
+        return False
+    return bool(tables) and not {"meta", "images"} & tables
+
+
+def _tables(path: Path) -> set[str]:
+    """Return the names of a database's tables, as its file says without its log. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def in_the_way(path: Path) -> GalleryError:
@@ -71,6 +84,7 @@ def check_place(folder: Path) -> None:
     """Raise GalleryError where no new gallery may be made: among other things."""
     try:
         others = sorted(path.name for path in folder.iterdir() if not _is_first(path))
+        others += [_PAGE] if holds_other_tables(folder) else []
     except (FileNotFoundError, NotADirectoryError):
         return  # whoever makes it says what is wrong
     if others and not (folder / CATALOGUE).exists():  # else another process has just made one

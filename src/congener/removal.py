@@ -10,7 +10,7 @@ from typing import Any
 from congener.connection import CATALOGUE, LOG, SHARED_MEMORY
 from congener.disk import LOCK, explained, locked, sync_folder
 from congener.errors import DamagedGalleryError, GalleryError
-from congener.owned import PAGE, holds_other_tables, is_file, others_in
+from congener.owned import PAGE, holds_other_tables, is_another_catalogue, is_file, others_in
 from congener.store import Store
 
 _JOURNAL = f"{LOCK}-journal"
@@ -63,7 +63,10 @@ def _own(place: Path, entries: Sequence[str]) -> tuple[int, list[str]]:
             with closing(Store.open(place, trusting=True)) as store:
                 return len(store), [path.name for path in store.own_files()]
         except DamagedGalleryError:
-            pass
+            if is_another_catalogue(place):
+                raise GalleryError(
+                    f"{place / CATALOGUE} is another program's database, not a gallery: nothing is deleted"
+                ) from None
     if others := others_in(place):
         raise GalleryError(
             f"the catalogue in {place} is missing or damaged, and other things lie there ({others[0]}): congener can't "

@@ -41,7 +41,7 @@ def test_words_that_only_contain_one_are_not(path: str) -> None:
     assert not is_marked(path)
 
 
-@pytest.mark.parametrize("name", ["a (1).jpg", "a-2.jpg", "a_2.jpg", "a 2.jpg", "A(3).JPG"])
+@pytest.mark.parametrize("name", ["a (1).jpg", "a-2.jpg", "a_2.jpg", "a 2.jpg", "A(3).JPG", "a~1.jpg"])
 def test_a_number_is_a_mark_beside_the_name_without_it_alone(name: str) -> None:
     assert is_marked(name, ["other/a.png", name])
     assert not is_marked(name, ["a-1.jpg", name])

@@ -30,7 +30,7 @@ def _any(words: Iterable[str]) -> re.Pattern[str]:
 
 _IN_NAMES, _IN_FOLDERS = _any(_WORDS), _any((*_WORDS, *_PLACES))
 _CLOSE = re.compile(r"コピー|副本|拷贝|备份|복사본")  # scripts without spaces between words
-_NUMBERED = re.compile(r"(?:\s*\(\d{1,3}\)|[-_ ]\d{1,2})$")
+_NUMBERED = re.compile(r"(?:\s*\(\d{1,3}\)|[-_ ~]\d{1,2})$")
 
 
 def is_marked(path: str, others: Iterable[str] = ()) -> bool:
