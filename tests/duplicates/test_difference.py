@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
+from congener.duplicates.borders import pixels
 from congener.duplicates.difference import Verdict, judge, within
 
 from ..conftest import plain
@@ -187,10 +188,13 @@ def test_writing_that_is_too_small_to_be_read_tells_no_copy() -> None:
     assert verdict(first, _saved(first, 80)) == "copy"
 
 
-def test_a_narrow_frame_is_none_of_the_picture_whichever_comes_first() -> None:
-    for seed in (1, 2, 3):
-        framed = _saved(ImageOps.expand(scene(seed), 9, "white"), 85)
-        assert verdict(framed, scene(seed)) == verdict(scene(seed), framed) == "copy"
+def test_no_line_of_a_frame_is_left_on_a_picture() -> None:
+    """It would be a difference at every edge, in pictures larger than where frames are looked for."""
+    for seed, wide in ((1, 14), (2, 15), (3, 17)):
+        framed = _saved(ImageOps.expand(scene(seed, (640, 480)), wide, "white"), 85)
+        left, top, right, bottom = pixels(within(framed), framed)
+        for margin in (left, top, framed.width - right, framed.height - bottom):
+            assert wide < margin <= wide + 8
 
 
 def test_a_piece_that_is_gone_makes_another_picture() -> None:
