@@ -54,6 +54,7 @@ def test_a_grey_of_fewer_bits_in_a_file_of_16_is_as_bright_as_one_of_8(bits: int
         "big-endian": tiff((values, {}), order=">"),
         "deflate": tiff((values, {"compression": DEFLATE, "rows": 16})),
         "white is zero": tiff((white - values, {"photometric": WHITE_IS_ZERO})),
+        "white is zero, from 65,535 down": tiff((np.uint16(65535) - values, {"photometric": WHITE_IS_ZERO})),
         "white is zero, deflate": tiff((white - values, {"photometric": WHITE_IS_ZERO, "compression": DEFLATE})),
         "32 bits": tiff((values.astype(np.uint32), {})),
     }

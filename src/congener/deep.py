@@ -83,6 +83,9 @@ class Scale:
         if low < 0 or high >= 65536:
             return low, high
         said = _first(tags, _BITS_PER_SAMPLE, 16)
+        if self._inverted and said not in range(9, 16) and 2**16 - low <= 2 ** _BITS[-1]:  # few bits, counted downwards
+            bits = _bits(2**16 - 1 - low, 16, lambda: _shows_something(image.size, values_of))
+            return float(2**16 - 2**bits), float(2**16 - 1)
         if said not in range(9, 16):
             said = 15 if _first(tags, _SAMPLE_FORMAT, 1) == _SIGNED else 16
             said = _bits(high, said, lambda: _shows_something(image.size, values_of))
